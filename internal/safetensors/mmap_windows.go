@@ -1,0 +1,24 @@
+package safetensors
+
+import (
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/windows"
+)
+
+// mmap maps size > 0 bytes of f. The mapping outlives f.
+func mmap(f *os.File, size int) (data []byte, unmap func() error, err error) {
+	m, err := windows.CreateFileMapping(windows.Handle(f.Fd()), nil, windows.PAGE_READONLY, 0, 0, nil)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("CreateFileMapping", err)
+	}
+	defer windows.CloseHandle(m) // a view keeps its mapping alive
+	addr, err := windows.MapViewOfFile(m, windows.FILE_MAP_READ, 0, 0, uintptr(size))
+	if err != nil {
+		return nil, nil, os.NewSyscallError("MapViewOfFile", err)
+	}
+	// addr is outside of Go's heap; reading it as a pointer says so to vet.
+	data = unsafe.Slice(*(**byte)(unsafe.Pointer(&addr)), size)
+	return data, func() error { return os.NewSyscallError("UnmapViewOfFile", windows.UnmapViewOfFile(addr)) }, nil
+}
