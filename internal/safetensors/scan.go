@@ -71,7 +71,7 @@ func (s *scanner) peek() byte {
 
 // take reads the byte c.
 func (s *scanner) take(c byte) {
-	if s.peek() != c || s.pos == len(s.src) {
+	if s.peek() != c {
 		s.fail(strconv.Quote(string(c)))
 		return
 	}
@@ -107,7 +107,11 @@ func (s *scanner) key() string {
 
 // string reads a string.
 func (s *scanner) string() string {
-	s.take('"')
+	if s.peek() != '"' {
+		s.fail("a string")
+		return ""
+	}
+	s.pos++
 	start := s.pos
 	for ; s.pos < len(s.src); s.pos++ {
 		switch c := s.src[s.pos]; {
@@ -121,7 +125,7 @@ func (s *scanner) string() string {
 			return ""
 		}
 	}
-	s.fail("'\"'")
+	s.fail("a closing quote")
 	return ""
 }
 
@@ -145,7 +149,7 @@ func (s *scanner) escaped(start int) string {
 			s.pos++
 		}
 	}
-	s.fail("'\"'")
+	s.fail("a closing quote")
 	return ""
 }
 
