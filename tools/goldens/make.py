@@ -189,11 +189,13 @@ def run(selected, out, check):
         for variant in selected:
             folder = (Path(scratch) if check else out) / variant.name
             shutil.rmtree(folder, ignore_errors=True)
-            tries = make(variant, folder)
-            problems = compare(out / variant.name, folder) if check else []
+            try:
+                note = f"{make(variant, folder):3} seeds"
+                problems = compare(out / variant.name, folder) if check else []
+            except Exception as fault:  # one variant's fault does not stop the others
+                note, problems = "failed", [f"{type(fault).__name__}: {fault}"]
             faults += len(problems)
-            size = sum(p.stat().st_size for p in folder.iterdir()) / 1024
-            print(f"{variant.name:34} {size:7.0f} KiB  seeds {tries:3}  {'; '.join(problems)}", flush=True)
+            print(f"{variant.name:34} {note}  {'; '.join(problems)}", flush=True)
     return faults
 
 

@@ -126,8 +126,10 @@ def add_nemotron():
     nemotron("no-head-dim", "no head width given: hidden / heads", "head_dim", dtype="BF16")
     nemotron("wide-heads", "heads x head_dim = 4 x 20, hidden 32; odd half-width of the rotation (10)",
              head_dim=20, dtype="BF16")
-    nemotron("mha", "as many key/value heads as heads, by leaving num_key_value_heads out",
-             "num_key_value_heads", dtype="BF16", reference={"num_key_value_heads": 4})
+    nemotron("mha", "as many key/value heads as heads", num_key_value_heads=4, dtype="BF16")
+    nemotron("mha-default", "num_key_value_heads left out: as many as heads (transformers has this default in "
+             "its documentation but fails on it); computed with 4", "num_key_value_heads", dtype="BF16",
+             loadable=False, reference={"num_key_value_heads": 4})
     nemotron("mqa", "one key/value head", num_key_value_heads=1, dtype="BF16")
     nemotron("biases", "attention_bias and mlp_bias", attention_bias=True, mlp_bias=True)
     nemotron("tied", "tied, only the embedding is stored", tie_word_embeddings=True,
