@@ -1,17 +1,57 @@
 package vec
 
-func features() string { return "plain go" }
+import (
+	"unsafe"
+
+	"golang.org/x/sys/cpu"
+)
+
+// level is an instruction set. A higher one includes the lower ones.
+type level int
+
+const (
+	plain  level = iota
+	avx2         // AVX2, FMA and F16C
+	avx512       // also AVX-512 F, BW and VL
+)
+
+// active is the level in use. Only tests change it.
+var active = detect()
+
+func detect() level {
+	if !cpu.X86.HasAVX2 || !cpu.X86.HasFMA || !cpu.X86.HasF16C {
+		return plain
+	}
+	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL {
+		return avx512
+	}
+	return avx2
+}
+
+func features() string { return [...]string{"plain go", "avx2", "avx512"}[active] }
 
 func productBF16(out []float32, outStride int, w []uint16, x []float32, xStride, rows, cols, n int) {
-	productBF16Plain(out, outStride, w, x, xStride, rows, cols, n)
+	if active == plain {
+		productBF16Plain(out, outStride, w, x, xStride, rows, cols, n)
+		return
+	}
+	kernel{active, bf16Weights}.product(out, outStride, unsafe.Pointer(&w[0]), x, xStride, rows, cols, n)
 }
 
 func productF16(out []float32, outStride int, w []uint16, x []float32, xStride, rows, cols, n int) {
-	productF16Plain(out, outStride, w, x, xStride, rows, cols, n)
+	if active == plain {
+		productF16Plain(out, outStride, w, x, xStride, rows, cols, n)
+		return
+	}
+	kernel{active, f16Weights}.product(out, outStride, unsafe.Pointer(&w[0]), x, xStride, rows, cols, n)
 }
 
 func productF32(out []float32, outStride int, w, x []float32, xStride, rows, cols, n int) {
-	productF32Plain(out, outStride, w, x, xStride, rows, cols, n)
+	if active == plain {
+		productF32Plain(out, outStride, w, x, xStride, rows, cols, n)
+		return
+	}
+	kernel{active, f32Weights}.product(out, outStride, unsafe.Pointer(&w[0]), x, xStride, rows, cols, n)
 }
 
 func dot(a, b []float32) float32                          { return dotPlain(a, b) }
