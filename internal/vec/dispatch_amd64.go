@@ -54,15 +54,154 @@ func productF32(out []float32, outStride int, w, x []float32, xStride, rows, col
 	kernel{active, f32Weights}.product(out, outStride, unsafe.Pointer(&w[0]), x, xStride, rows, cols, n)
 }
 
-func dot(a, b []float32) float32                          { return dotPlain(a, b) }
-func axpy(y []float32, a float32, x []float32)            { axpyPlain(y, a, x) }
-func scan(y, state, b, c, x []float32, decay, dt float32) { scanPlain(y, state, b, c, x, decay, dt) }
-func exp(dst, src []float32)                              { expPlain(dst, src) }
-func silu(dst, src []float32)                             { siluPlain(dst, src) }
-func expSum(x []float32, max float32) float32             { return expSumPlain(x, max) }
-func sum(x []float32) float32                             { return sumPlain(x) }
-func centredSquares(x []float32, mean float32) float32    { return centredSquaresPlain(x, mean) }
-func bf16ToF32(dst []float32, src []uint16)               { bf16ToF32Plain(dst, src) }
-func f16ToF32(dst []float32, src []uint16)                { f16ToF32Plain(dst, src) }
-func f32ToBF16(dst []uint16, src []float32)               { f32ToBF16Plain(dst, src) }
-func f32ToF16(dst []uint16, src []float32)                { f32ToF16Plain(dst, src) }
+func dot(a, b []float32) float32 {
+	switch {
+	case len(a) == 0:
+		return 0
+	case active == avx512:
+		return dotAVX512(&a[0], &b[0], len(a))
+	case active == avx2:
+		return dotAVX2(&a[0], &b[0], len(a))
+	default:
+		return dotPlain(a, b)
+	}
+}
+
+func sum(x []float32) float32 {
+	switch {
+	case len(x) == 0:
+		return 0
+	case active == avx512:
+		return sumAVX512(&x[0], len(x))
+	case active == avx2:
+		return sumAVX2(&x[0], len(x))
+	default:
+		return sumPlain(x)
+	}
+}
+
+func centredSquares(x []float32, mean float32) float32 {
+	switch {
+	case len(x) == 0:
+		return 0
+	case active == avx512:
+		return centredSquaresAVX512(&x[0], mean, len(x))
+	case active == avx2:
+		return centredSquaresAVX2(&x[0], mean, len(x))
+	default:
+		return centredSquaresPlain(x, mean)
+	}
+}
+
+func expSum(x []float32, max float32) float32 {
+	switch {
+	case len(x) == 0:
+		return 0
+	case active == avx512:
+		return expSumAVX512(&x[0], max, len(x))
+	case active == avx2:
+		return expSumAVX2(&x[0], max, len(x))
+	default:
+		return expSumPlain(x, max)
+	}
+}
+
+func exp(dst, src []float32) {
+	switch {
+	case len(src) == 0:
+		return
+	case active == avx512:
+		expAVX512(&dst[0], &src[0], len(src))
+	case active == avx2:
+		expAVX2(&dst[0], &src[0], len(src))
+	default:
+		expPlain(dst, src)
+	}
+}
+
+func silu(dst, src []float32) {
+	switch {
+	case len(src) == 0:
+		return
+	case active == avx512:
+		siluAVX512(&dst[0], &src[0], len(src))
+	case active == avx2:
+		siluAVX2(&dst[0], &src[0], len(src))
+	default:
+		siluPlain(dst, src)
+	}
+}
+
+func axpy(y []float32, a float32, x []float32) {
+	switch {
+	case len(x) == 0:
+		return
+	case active == avx512:
+		axpyAVX512(&y[0], a, &x[0], len(x))
+	case active == avx2:
+		axpyAVX2(&y[0], a, &x[0], len(x))
+	default:
+		axpyPlain(y, a, x)
+	}
+}
+
+func scan(y, state, b, c, x []float32, decay, dt float32) {
+	switch {
+	case len(state) == 0 || active == plain:
+		scanPlain(y, state, b, c, x, decay, dt)
+	case active == avx512:
+		scanAVX512(&y[0], &state[0], &b[0], &c[0], &x[0], decay, dt, len(x), len(b))
+	default:
+		scanAVX2(&y[0], &state[0], &b[0], &c[0], &x[0], decay, dt, len(x), len(b))
+	}
+}
+
+// The conversions round alike everywhere, so those that AVX2 cannot mask leave
+// the last elements to plain Go.
+
+func bf16ToF32(dst []float32, src []uint16) {
+	if active == avx512 && len(src) > 0 {
+		bf16ToF32AVX512(&dst[0], &src[0], len(src))
+		return
+	}
+	whole := 0
+	if active == avx2 && len(src) >= 8 {
+		whole = len(src) &^ 7
+		bf16ToF32AVX2(&dst[0], &src[0], whole)
+	}
+	bf16ToF32Plain(dst[whole:], src[whole:])
+}
+
+func f16ToF32(dst []float32, src []uint16) {
+	if active == avx512 && len(src) > 0 {
+		f16ToF32AVX512(&dst[0], &src[0], len(src))
+		return
+	}
+	whole := 0
+	if active == avx2 && len(src) >= 8 {
+		whole = len(src) &^ 7
+		f16ToF32AVX2(&dst[0], &src[0], whole)
+	}
+	f16ToF32Plain(dst[whole:], src[whole:])
+}
+
+func f32ToF16(dst []uint16, src []float32) {
+	if active == avx512 && len(src) > 0 {
+		f32ToF16AVX512(&dst[0], &src[0], len(src))
+		return
+	}
+	whole := 0
+	if active == avx2 && len(src) >= 8 {
+		whole = len(src) &^ 7
+		f32ToF16AVX2(&dst[0], &src[0], whole)
+	}
+	f32ToF16Plain(dst[whole:], src[whole:])
+}
+
+func f32ToBF16(dst []uint16, src []float32) {
+	if active == avx512 && len(src) > 0 {
+		f32ToBF16AVX512(&dst[0], &src[0], len(src))
+		return
+	}
+	f32ToBF16Plain(dst, src)
+}
