@@ -1,0 +1,320 @@
+package model
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/godwit-llm/godwit/internal/ops"
+	"github.com/godwit-llm/godwit/internal/safetensors"
+	"github.com/godwit-llm/godwit/internal/vec"
+)
+
+// Part says what a weight belongs to, for the accounts of Inspect.
+type Part string
+
+// The parts of a model.
+const (
+	Embedding     Part = "embedding"
+	AttentionPart Part = "attention"
+	MambaPart     Part = "mamba"
+	MLPPart       Part = "mlp"
+	RoutedPart    Part = "routed experts"
+	SharedPart    Part = "shared experts"
+	RouterPart    Part = "router"
+	NormPart      Part = "norms"
+	HeadPart      Part = "head"
+)
+
+// Weights is where a model's tensors come from.
+type Weights interface {
+	Tensors() []safetensors.Tensor
+	Lookup(name string) (safetensors.Tensor, bool)
+}
+
+// binder takes tensors from a checkpoint by name and shape and places them in
+// a device's memory. It keeps the first fault, so that a model's definition is
+// free of error handling, and knows which tensors nobody asked for.
+type binder struct {
+	from   Weights
+	to     ops.Memory
+	prefix string // of every name
+	part   Part
+	used   map[string]bool
+	usage  []Usage
+	err    error
+
+	notUsed []string // tensors that are left over and may be
+}
+
+// Usage records one tensor that a model uses.
+type Usage struct {
+	Tensor safetensors.Tensor
+	Part   Part
+}
+
+func newBinder(from Weights, to ops.Memory) *binder {
+	return &binder{from: from, to: to, used: map[string]bool{}}
+}
+
+func (w *binder) fail(err error) {
+	if w.err == nil {
+		w.err = err
+	}
+}
+
+func (w *binder) has(name string) bool {
+	_, ok := w.from.Lookup(w.prefix + name)
+	return ok
+}
+
+// firstOf returns the first name that the checkpoint has, or names[0].
+func (w *binder) firstOf(names ...string) string {
+	for _, name := range names {
+		if w.has(name) {
+			return name
+		}
+	}
+	return names[0]
+}
+
+// tensor returns the named tensor if it has the wanted shape.
+func (w *binder) tensor(name string, shape ...int) (safetensors.Tensor, bool) {
+	t, ok := w.from.Lookup(w.prefix + name)
+	if !ok {
+		w.fail(invalid("tensor %s%s%v is missing", w.prefix, name, shape))
+		return t, false
+	}
+	if !slices.Equal(t.Shape, shape) {
+		w.fail(invalid("%s: tensor %s is %s, want shape %v", t.File(), t.Name, t, shape))
+		return t, false
+	}
+	if !w.used[t.Name] {
+		w.used[t.Name] = true
+		w.usage = append(w.usage, Usage{Tensor: t, Part: w.part})
+	}
+	return t, w.err == nil
+}
+
+// dtype translates a stored type into one that operations compute with.
+func dtype(t safetensors.Tensor) (ops.DType, error) {
+	switch t.DType {
+	case safetensors.BF16:
+		return ops.BF16, nil
+	case safetensors.F16:
+		return ops.F16, nil
+	case safetensors.F32:
+		return ops.F32, nil
+	}
+	return 0, unsupported("%s: tensor %s is %s, want BF16, F16 or F32", t.File(), t.Name, t)
+}
+
+// stored describes a tensor as rows × cols; further dimensions count as rows.
+func (w *binder) stored(t safetensors.Tensor, rows, cols int) ops.Stored {
+	kind, err := dtype(t)
+	if err != nil {
+		w.fail(err)
+	}
+	return ops.Stored{Name: t.Name, Type: kind, Rows: rows, Cols: cols, Data: alignedBytes(t)}
+}
+
+// matrix binds one [rows, cols] tensor.
+func (w *binder) matrix(name string, rows, cols int) ops.Tensor {
+	t, ok := w.tensor(name, rows, cols)
+	if !ok {
+		return ops.Tensor{}
+	}
+	return w.place(w.stored(t, rows, cols))[0]
+}
+
+func (w *binder) place(parts ...ops.Stored) []ops.Tensor {
+	none := make([]ops.Tensor, len(parts))
+	if w.err != nil {
+		return none
+	}
+	placed, err := w.to.Weights(parts)
+	if err != nil {
+		w.fail(fmt.Errorf("place %s: %w", parts[0].Name, err))
+		return none
+	}
+	return placed
+}
+
+// linear binds a linear layer [out, in] with name.weight and, where wanted,
+// name.bias.
+func (w *binder) linear(name string, out, in int, bias bool) *ops.Linear {
+	return w.stacked(in, bias, rows{name, out})
+}
+
+// rows is one of the matrices that form a stacked layer.
+type rows struct {
+	name string
+	n    int
+}
+
+// stacked binds several layers that read the same input as one.
+func (w *binder) stacked(in int, bias bool, parts ...rows) *ops.Linear {
+	l := &ops.Linear{In: in}
+	var stored []ops.Stored
+	var biases []float32
+	for _, p := range parts {
+		l.Out += p.n
+		if t, ok := w.tensor(p.name+".weight", p.n, in); ok {
+			stored = append(stored, w.stored(t, p.n, in))
+		}
+		if bias {
+			biases = append(biases, w.floats(p.name+".bias", p.n)...)
+		}
+	}
+	if w.err == nil {
+		l.Weight = w.place(stored...)
+	}
+	if bias {
+		l.Bias = w.constant(biases)
+	}
+	return l
+}
+
+// vector binds a small tensor as float32.
+func (w *binder) vector(name string, shape ...int) ops.Tensor {
+	return w.constant(w.floats(name, shape...))
+}
+
+// constant places values unless something failed before.
+func (w *binder) constant(values []float32) ops.Tensor {
+	if w.err != nil {
+		return ops.Tensor{}
+	}
+	t, err := w.to.Vector(values)
+	if err != nil {
+		w.fail(err)
+	}
+	return t
+}
+
+// floats reads a small tensor; nil after a fault.
+func (w *binder) floats(name string, shape ...int) []float32 {
+	t, ok := w.tensor(name, shape...)
+	if !ok {
+		return nil
+	}
+	values, err := toFloats(t)
+	if err != nil {
+		w.fail(err)
+	}
+	return values
+}
+
+// toFloats converts a tensor to float32.
+func toFloats(t safetensors.Tensor) ([]float32, error) {
+	kind, err := dtype(t)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]float32, t.Len()/int64(kind.Size()))
+	switch kind {
+	case ops.BF16:
+		vec.BF16ToF32(out, t.Uint16s())
+	case ops.F16:
+		vec.F16ToF32(out, t.Uint16s())
+	default:
+		copy(out, t.Float32s())
+	}
+	return out, nil
+}
+
+// alignedBytes returns a tensor's bytes where they are, or a copy if they are
+// not aligned for their type.
+func alignedBytes(t safetensors.Tensor) []byte {
+	if t.Aligned() {
+		return t.Bytes()
+	}
+	words := make([]uint64, (t.Len()+7)/8)
+	out := bytesOf(words)[:t.Len()]
+	copy(out, t.Bytes())
+	return out
+}
+
+// rmsNorm binds a norm whose weight is stored as it is used.
+func (w *binder) rmsNorm(name string, width int, eps float64) *ops.Norm {
+	defer w.as(NormPart)()
+	return &ops.Norm{Weight: w.vector(name+".weight", width), Eps: float32(eps)}
+}
+
+// layerNorm1P binds a LayerNorm whose weight is stored minus one.
+func (w *binder) layerNorm1P(name string, width int, eps float64) *ops.Norm {
+	defer w.as(NormPart)()
+	weight := w.floats(name+".weight", width)
+	for i := range weight {
+		weight[i]++
+	}
+	return &ops.Norm{Weight: w.constant(weight), Bias: w.vector(name+".bias", width), Eps: float32(eps), Center: true}
+}
+
+// as sets the part that tensors belong to until the returned function is
+// called.
+func (w *binder) as(p Part) (restore func()) {
+	before := w.part
+	w.part = p
+	return func() { w.part = before }
+}
+
+// head binds the output projection. Where embeddings are tied, either of the
+// two names may hold the matrix.
+func (w *binder) head(embedding string, vocab, hidden int, tied bool) (table ops.Tensor, head *ops.Linear) {
+	const output = "lm_head"
+	restore := w.as(Embedding)
+	source := embedding
+	if tied && !w.has(embedding+".weight") {
+		source = output
+	}
+	table = w.matrix(source+".weight", vocab, hidden)
+	restore()
+	defer w.as(HeadPart)()
+	if !tied {
+		return table, w.linear(output, vocab, hidden, false)
+	}
+	w.ignore(output + ".weight")
+	return table, &ops.Linear{In: hidden, Out: vocab, Weight: []ops.Tensor{table}}
+}
+
+// ignore marks a tensor as used where it is there.
+func (w *binder) ignore(name string) { w.used[w.prefix+name] = true }
+
+// finish fails if tensors are left over, except those that checkpoints are
+// known to carry and that generating text does not need: heads for multi-token
+// prediction, and the other parts of a model that wraps this one.
+func (w *binder) finish() {
+	var unknown []string
+	for _, t := range w.from.Tensors() {
+		name, inside := strings.CutPrefix(t.Name, w.prefix)
+		switch {
+		case w.used[t.Name]:
+		case !inside || strings.HasPrefix(name, "mtp."):
+			w.notUsed = append(w.notUsed, t.Name)
+		default:
+			unknown = append(unknown, t.Name)
+		}
+	}
+	if len(unknown) > 0 {
+		w.fail(invalid("%d tensors are in the checkpoint but not in the model: %s", len(unknown), some(unknown)))
+	}
+}
+
+// some joins the first few names.
+func some(names []string) string {
+	const most = 5
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", len(names)-most)
+}
+
+// negExp returns -e^x of each value: the decay rates of Mamba-2 from A_log.
+func negExp(values []float32) []float32 {
+	for i, v := range values {
+		values[i] = float32(-math.Exp(float64(v)))
+	}
+	return values
+}

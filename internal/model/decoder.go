@@ -1,0 +1,157 @@
+package model
+
+import "github.com/godwit-llm/godwit/internal/ops"
+
+// decoder is a decoder-only language model: every family of this package is
+// one, with mixers of its own. A layer of a dense model is two sublayers, its
+// attention and its MLP.
+type decoder struct {
+	embed     ops.Tensor  // [vocabulary, hidden]
+	rotary    *ops.Rotary // shared by all attention layers; nil: none
+	sublayers []sublayer
+	norm      *ops.Norm
+	head      *ops.Linear // [vocabulary, hidden]
+}
+
+// sublayer is x ← x + mixer(norm(x)).
+type sublayer struct {
+	norm  *ops.Norm
+	mixer mixer
+	layer int // of the checkpoint
+}
+
+// forward computes the logits of the batch's output rows.
+func (d *decoder) forward(s *step) ops.Tensor {
+	x, h := s.x.Top(s.n), s.h.Top(s.n)
+	s.Embed(x, d.embed)
+	s.see(-1, x)
+	if d.rotary != nil {
+		s.Angles(d.rotary)
+	}
+	for i := range d.sublayers {
+		l := &d.sublayers[i]
+		s.Norm(h, x, l.norm)
+		l.mixer.forward(s, x, h)
+		s.see(l.layer, x)
+	}
+	last := s.h.Top(s.outputs)
+	s.Gather(last, x)
+	s.Norm(last, last, d.norm)
+	logits := s.logits.Top(s.outputs)
+	s.Linear(logits, last, d.head, ops.Epilogue{})
+	return logits
+}
+
+// step is one pass over one batch: a backend and the scratch memory that all
+// layers share.
+type step struct {
+	ops.Backend
+	*memory
+	n, outputs int
+	observe    func(layer int, x ops.Tensor)
+}
+
+func (s *step) see(layer int, x ops.Tensor) {
+	if s.observe != nil {
+		s.observe(layer, x)
+	}
+}
+
+// scratch returns the i-th scratch buffer as n rows of the given width. A
+// mixer's buffers do not outlive its forward.
+func (s *step) scratch(i, width int) ops.Tensor {
+	t := s.buffers[i]
+	t.Rows, t.Cols, t.Stride = s.n, width, width
+	return t
+}
+
+func (s *step) routes(topK int) ops.Routes {
+	r := s.routing
+	r.IDs.Rows, r.IDs.Cols, r.IDs.Stride = s.n, topK, topK
+	r.Weights.Rows, r.Weights.Cols, r.Weights.Stride = s.n, topK, topK
+	return r
+}
+
+// Limits are the sizes that memory is allocated for.
+type Limits struct {
+	Tokens    int // of one step
+	Outputs   int // rows of one step whose logits are wanted
+	Sequences int // with a recurrent state
+	Pages     int // of the cache, in each attention layer
+	PageSize  int // positions in a page
+}
+
+// memory is what a model needs besides its weights.
+type memory struct {
+	x, h    ops.Tensor // [tokens, hidden] residual stream and its norm
+	logits  ops.Tensor // [outputs, vocabulary]
+	buffers []ops.Tensor
+	routing ops.Routes
+}
+
+// allocator hands out a model's memory and keeps the first fault.
+type allocator struct {
+	to     ops.Memory
+	limits Limits
+	widths []int // of the scratch buffers
+	topK   int
+	err    error
+}
+
+// scratch asks for buffers 0, 1, … with rows of at least these widths.
+func (a *allocator) scratch(widths ...int) {
+	for i, w := range widths {
+		if i == len(a.widths) {
+			a.widths = append(a.widths, 0)
+		}
+		a.widths[i] = max(a.widths[i], w)
+	}
+}
+
+func (a *allocator) routes(topK int) { a.topK = max(a.topK, topK) }
+
+func (a *allocator) cache(kvHeads, headDim int) ops.Cache {
+	return kept(a, func() (ops.Cache, error) {
+		return a.to.Cache(a.limits.Pages, a.limits.PageSize, kvHeads, headDim)
+	})
+}
+
+// state reserves a row of the given width for each sequence.
+func (a *allocator) state(width int) ops.Tensor {
+	return kept(a, func() (ops.Tensor, error) { return a.to.State(a.limits.Sequences, width) })
+}
+
+func (a *allocator) activation(rows, cols int) ops.Tensor {
+	return kept(a, func() (ops.Tensor, error) { return a.to.Activation(rows, cols) })
+}
+
+// kept calls get unless something failed before.
+func kept[T any](a *allocator, get func() (T, error)) T {
+	var out T
+	if a.err == nil {
+		out, a.err = get()
+	}
+	return out
+}
+
+// allocate reserves all memory of the decoder.
+func (d *decoder) allocate(to ops.Memory, limits Limits) (*memory, error) {
+	a := &allocator{to: to, limits: limits}
+	for i := range d.sublayers {
+		d.sublayers[i].mixer.allocate(a)
+	}
+	rows := max(limits.Tokens, limits.Outputs)
+	hidden, vocab := d.head.In, d.head.Out
+	m := &memory{
+		x:      a.activation(rows, hidden),
+		h:      a.activation(rows, hidden),
+		logits: kept(a, func() (ops.Tensor, error) { return to.Logits(limits.Outputs, vocab) }),
+	}
+	for _, width := range a.widths {
+		m.buffers = append(m.buffers, a.activation(limits.Tokens, width))
+	}
+	if a.topK > 0 {
+		m.routing = kept(a, func() (ops.Routes, error) { return to.Routes(limits.Tokens, a.topK) })
+	}
+	return m, a.err
+}

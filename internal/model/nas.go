@@ -1,0 +1,70 @@
+package model
+
+// decodeNAS reads nemotron-nas (DeciLM) models: Llama layers whose attention
+// and MLP were searched layer by layer.
+func decodeNAS(f *fields) family {
+	d := decodeLlama(f).(*dense)
+	blocks := f.subs("block_configs")
+	if len(blocks) != d.Layers {
+		f.fail(invalid("%sblock_configs has %d entries, num_hidden_layers is %d", f.path, len(blocks), d.Layers))
+		return d
+	}
+	for i, b := range blocks {
+		d.blocks[i] = b.block(d.heads, d.Hidden)
+		f.take(b)
+	}
+	return d
+}
+
+// block reads one entry of block_configs.
+func (f *fields) block(heads, hidden int) block {
+	var b block
+	if a := f.sub("attention"); a != nil {
+		b.attention = a.replacement()
+		if b.attention == regular {
+			group := a.size("n_heads_in_group")
+			b.kvHeads = max(1, heads/group)
+			a.checkHeads(heads, b.kvHeads)
+		}
+		f.take(a)
+	} else {
+		f.fail(invalid("%sattention is missing", f.path))
+	}
+	if m := f.sub("ffn"); m != nil {
+		b.feed = m.replacement()
+		if b.feed == regular {
+			b.ffn = m.ffnWidth(hidden)
+		}
+		f.take(m)
+	} else {
+		f.fail(invalid("%sffn is missing", f.path))
+	}
+	return b
+}
+
+func (f *fields) replacement() kind {
+	f.require("sparsify", "null")
+	f.require("window_length", "null")
+	f.require("num_sink_tokens", "null")
+	switch {
+	case f.boolean(false, "no_op"):
+		return noOp
+	case f.boolean(false, "replace_with_linear"):
+		return asLinear
+	}
+	return regular
+}
+
+// ffnWidth follows the published rule: two thirds of ffn_mult times the hidden
+// size, for the gate's sake, rounded up to a multiple of 256.
+func (f *fields) ffnWidth(hidden int) int {
+	if f.has("intermediate_size") {
+		return f.size("intermediate_size")
+	}
+	if !f.has("ffn_mult") {
+		f.fail(invalid("%sffn_mult is missing", f.path))
+		return 1
+	}
+	width := int(2 * f.within(0, 1000, 1, "ffn_mult") * float64(hidden) / 3)
+	return max(1, (width+255)/256*256)
+}

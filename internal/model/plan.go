@@ -1,0 +1,127 @@
+package model
+
+import (
+	"github.com/godwit-llm/godwit/internal/ops"
+)
+
+// Account says what a model's weights and memory come to. It is made from
+// config.json and the headers of the checkpoint alone; no weight is read.
+type Account struct {
+	Config  Config
+	Usage   []Usage  // every tensor that the model uses
+	NotUsed []string // tensors that generating text does not need
+
+	ActiveExperts float64 // share of the routed experts that one token passes
+	PageBytes     int64   // of the cache, all layers together
+	SequenceBytes int64   // of recurrent state
+	ScratchBytes  int64   // activations and logits of the largest step
+	Constants     int64   // small weights, converted to float32
+}
+
+// Account binds the model to a memory that only counts. Limits.Pages and
+// Limits.Sequences do not matter: the figures are those of one.
+func (d *Definition) Account(from Weights, limits Limits, activation int) (*Account, error) {
+	to := &counter{activation: int64(activation)}
+	w, decoder, err := d.bindAll(from, to)
+	if err != nil {
+		return nil, err
+	}
+	a := &Account{Config: d.Config(), Usage: w.usage, NotUsed: w.notUsed, ActiveExperts: 1, Constants: to.constants}
+	if h, ok := d.family.(*hybrid); ok && h.moe.experts > 0 {
+		a.ActiveExperts = float64(h.moe.topK) / float64(h.moe.experts)
+	}
+	limits.Pages, limits.Sequences = 1, 1
+	if _, err := decoder.allocate(to, limits); err != nil {
+		return nil, err
+	}
+	a.PageBytes, a.SequenceBytes, a.ScratchBytes = to.cache, to.state, to.scratch
+	return a, nil
+}
+
+// WeightBytes returns the bytes of all weights in use, as stored.
+func (a *Account) WeightBytes() int64 {
+	n := int64(0)
+	for _, u := range a.Usage {
+		n += u.Tensor.Len()
+	}
+	return n
+}
+
+// Parameters returns the number of weights of one part.
+func (a *Account) Parameters(part Part) int64 {
+	n := int64(0)
+	for _, u := range a.Usage {
+		if u.Part == part {
+			n += elements(u.Tensor.Shape)
+		}
+	}
+	return n
+}
+
+// BytesPerToken returns the bytes of weights that one decoded token reads: of
+// the embedding one row, of the routed experts the chosen ones, of everything
+// else all. A tied embedding is read whole, as the head.
+func (a *Account) BytesPerToken() int64 {
+	n := 0.0
+	for _, u := range a.Usage {
+		size := float64(u.Tensor.Len())
+		switch {
+		case u.Part == RoutedPart:
+			size *= a.ActiveExperts
+		case u.Part == Embedding && !a.Config.Tied:
+			size /= float64(a.Config.Vocab)
+		}
+		n += size
+	}
+	return int64(n)
+}
+
+func elements(shape []int) int64 {
+	n := int64(1)
+	for _, d := range shape {
+		n *= int64(d)
+	}
+	return n
+}
+
+// counter is a memory that places nothing and adds up what was asked for.
+type counter struct {
+	activation                       int64 // bytes of one activation
+	constants, scratch, state, cache int64
+}
+
+func (c *counter) Weights(parts []ops.Stored) ([]ops.Tensor, error) {
+	return make([]ops.Tensor, len(parts)), nil
+}
+
+func (c *counter) Vector(values []float32) (ops.Tensor, error) {
+	c.constants += 4 * int64(len(values))
+	return ops.Tensor{}, nil
+}
+
+func (c *counter) Activation(rows, cols int) (ops.Tensor, error) {
+	c.scratch += c.activation * int64(rows) * int64(cols)
+	return ops.Tensor{}, nil
+}
+
+func (c *counter) Logits(rows, vocab int) (ops.Tensor, error) {
+	c.scratch += 4 * int64(rows) * int64(vocab)
+	return ops.Tensor{}, nil
+}
+
+func (c *counter) State(rows, cols int) (ops.Tensor, error) {
+	c.state += 4 * int64(rows) * int64(cols)
+	return ops.Tensor{}, nil
+}
+
+func (c *counter) Routes(n, topK int) (ops.Routes, error) {
+	c.scratch += 8 * int64(n) * int64(topK)
+	return ops.Routes{}, nil
+}
+
+func (c *counter) Cache(pages, pageSize, kvHeads, headDim int) (ops.Cache, error) {
+	c.cache += 2 * c.activation * int64(pages) * int64(pageSize) * int64(kvHeads) * int64(headDim)
+	return ops.Cache{}, nil
+}
+
+func (c *counter) Close() error { return nil }

@@ -1,0 +1,283 @@
+// Package ops defines the operations that a model's forward pass is written
+// in, and implements them in plain Go for the CPU. That implementation is the
+// reference for every other backend.
+//
+// The package knows arithmetic and memory layout. It does not know models,
+// checkpoints, requests or text.
+package ops
+
+// Backend carries out the operations of forward passes on one device.
+//
+// The memory methods are called while a model is loaded and never during a
+// step. The operations belong to the step that the last Begin opened: "the
+// batch" is its batch, n its number of tokens. They are called by one
+// goroutine at a time, in order; a backend may run them later as long as
+// nobody can tell. Operands are checked when a model is bound, so operations
+// do not return errors: the first fault of a device is reported by Sample.
+type Backend interface {
+	Memory
+
+	// Begin opens a step. The batch must stay unchanged until the step ends.
+	Begin(batch *Batch) error
+
+	// Embed writes row Tokens[i] of the [vocabulary, width] table to out[i].
+	Embed(out, table Tensor)
+
+	// Norm writes the normalised x [n, width] to out, which may be x itself.
+	// When norm's weight is narrower than x, each group of that many columns
+	// is normalised on its own (the norms of single heads).
+	Norm(out, x Tensor, norm *Norm)
+
+	// Linear writes act(x·Wᵀ + bias) to out, or adds it to out.
+	Linear(out, x Tensor, w *Linear, e Epilogue)
+
+	// Multiply writes act(gate) ⊙ up to out: the middle of a gated MLP.
+	Multiply(out, gate, up Tensor, act Activation)
+
+	// Angles computes the sines and cosines of the batch's positions; the
+	// Append operations that follow in this step use them.
+	Angles(r *Rotary)
+
+	// Append rotates q [n, Heads·HeadDim] and k [n, KVHeads·HeadDim] in place
+	// by the step's Angles (unless a.Rotary is nil) and stores k and v in the
+	// cache at the batch's positions.
+	Append(q, k, v Tensor, a *Attention, c Cache)
+
+	// Attend writes softmax(q·kᵀ·Scale)·v over the cached positions up to
+	// each token's own to out [n, Heads·HeadDim].
+	Attend(out, q Tensor, a *Attention, c Cache)
+
+	// Convolve writes SiLU(causal depthwise convolution of x) to out [n,
+	// channels] and moves each sequence's window, a row of state, forward.
+	Convolve(out, x Tensor, c *Conv, state Tensor)
+
+	// Scan runs the Mamba-2 recurrence over each sequence of the batch.
+	// xbc [n, Inner+2·Groups·State] holds x, B and C, dt [n, Heads] the raw
+	// time steps; y [n, Inner] is written and state, a row a slot, updated.
+	Scan(y, xbc, dt Tensor, s *SSM, state Tensor)
+
+	// GatedNorm writes RMSNorm(y ⊙ SiLU(z)) by groups of columns to out.
+	GatedNorm(out, y, z Tensor, g *GatedNorm)
+
+	// Route chooses TopK experts and their weights for each row of x.
+	Route(out Routes, x Tensor, r *Router)
+
+	// Experts adds Σ weight·down(act(up x)) over each row's chosen experts to
+	// out; with set, out is overwritten instead.
+	Experts(out, x Tensor, routes Routes, e *Experts, set bool)
+
+	// Gather copies the batch's Outputs rows of x to out.
+	Gather(out, x Tensor)
+
+	// Sample chooses a token for each row of logits [len(params), vocabulary]
+	// and waits for the step to end. It fails when the device failed anywhere
+	// in the step.
+	Sample(results []Sampled, logits Tensor, params []Sampling) error
+
+	// Read copies a tensor to the host as float32, rows back to back. It is
+	// meant for tests and tools.
+	Read(dst []float32, t Tensor) error
+}
+
+// Memory places weights and buffers on a device.
+type Memory interface {
+	// Weights places stored matrices that belong together, in this order, so
+	// that a layer made of several can be computed as one.
+	Weights(parts []Stored) ([]Tensor, error)
+
+	// Vector places small constants, always as float32, as one row.
+	Vector(values []float32) (Tensor, error)
+
+	// Activation returns scratch space in the device's activation type. Its
+	// content is undefined before it is written.
+	Activation(rows, cols int) (Tensor, error)
+
+	// Logits returns scratch space that is float32 on every device.
+	Logits(rows, vocab int) (Tensor, error)
+
+	// State returns zeroed float32 memory that lasts.
+	State(rows, cols int) (Tensor, error)
+
+	// Routes returns scratch space for the routing of n rows.
+	Routes(n, topK int) (Routes, error)
+
+	// Cache returns an empty key/value cache for one attention layer.
+	Cache(pages, pageSize, kvHeads, headDim int) (Cache, error)
+
+	// Close gives all of the backend's memory back.
+	Close() error
+}
+
+// Stored is a matrix in a checkpoint: where its bytes are and what they mean.
+type Stored struct {
+	Name       string
+	Type       DType
+	Rows, Cols int
+	Data       []byte // row-major, aligned for Type; often a mapped file
+}
+
+// Batch describes the tokens of one step: several sequences back to back, each
+// with one token (decoding) or more (a piece of a prompt).
+type Batch struct {
+	Tokens    []int32 // [n] ids of all sequences
+	Positions []int32 // [n] position of each token in its sequence
+	Start     []int32 // [s+1] sequence i owns Tokens[Start[i]:Start[i+1]]
+	Pages     []int32 // [s·MaxPages] page table, a row a sequence, -1 past the end
+	MaxPages  int
+	Slots     []int32 // [s] recurrent-state slot of each sequence
+	Outputs   []int32 // [r] rows whose logits are wanted, ascending
+}
+
+// Sequences returns the number of sequences in the batch.
+func (b *Batch) Sequences() int { return len(b.Start) - 1 }
+
+// Activation is an elementwise function.
+type Activation uint8
+
+// The activations of the supported models.
+const (
+	Identity Activation = iota
+	ReLU2               // max(x, 0)²
+	SiLU                // x·sigmoid(x)
+	GELU                // x·Φ(x)
+	GELUTanh            // the tanh approximation of GELU
+)
+
+// Epilogue says what happens to a product before it is stored.
+type Epilogue struct {
+	Act Activation
+	Add bool // add to what out holds: the residual connection
+}
+
+// Norm is a LayerNorm or an RMSNorm.
+type Norm struct {
+	Weight Tensor // [1, width] F32; LayerNorm1P's + 1 is folded in
+	Bias   Tensor // [1, width] F32; absent for RMSNorm
+	Center bool   // LayerNorm: subtract the mean
+	Eps    float32
+}
+
+// Linear is a linear layer y = W·x + b.
+type Linear struct {
+	In, Out int
+	Weight  []Tensor // [rows, In] each, stacked: their rows sum to Out
+	Bias    Tensor   // [1, Out] F32, or absent
+}
+
+// Rotary holds the frequencies of a rotary position encoding. The first
+// 2·len(InvFreq) columns of each head are rotated, column i together with
+// column i+len(InvFreq).
+type Rotary struct {
+	InvFreq []float32
+	Scale   float32 // factor on sines and cosines; YaRN's attention factor
+	Dynamic *Dynamic
+}
+
+// Dynamic describes "dynamic NTK" scaling: beyond Context the base grows with
+// the position. A token at position p is rotated as in a sequence of p+1
+// tokens, so results do not depend on how a prompt is cut.
+type Dynamic struct {
+	Theta, Factor float64
+	Context       int
+}
+
+// Attention is the shape of one attention layer.
+type Attention struct {
+	Heads, KVHeads, HeadDim int
+	Scale                   float32
+	Rotary                  *Rotary // nil: no position encoding
+	Window                  int     // a token sees this many positions, itself included; 0: all
+}
+
+// Cache holds the keys and values of one attention layer in pages. The vector
+// of head h at place i of page p is row (p·KVHeads + h)·PageSize + i.
+type Cache struct {
+	K, V     Tensor // [pages·KVHeads·PageSize, HeadDim]
+	PageSize int
+}
+
+// Conv is a causal depthwise convolution over time.
+type Conv struct {
+	Weight Tensor // [1, channels·Kernel] F32, the last tap of a channel is the current token
+	Bias   Tensor // [1, channels] F32, or absent
+	Kernel int
+}
+
+// SSM is the shape and the constants of one Mamba-2 recurrence.
+type SSM struct {
+	Heads, HeadDim, Groups, State int
+	A                             Tensor  // [1, Heads] F32: -exp(A_log)
+	D                             Tensor  // [1, Heads] F32
+	DtBias                        Tensor  // [1, Heads] F32
+	DtMin, DtMax                  float32 // limits of the time step after softplus
+}
+
+// Inner returns the width of the recurrence's input and output.
+func (s *SSM) Inner() int { return s.Heads * s.HeadDim }
+
+// GatedNorm is Mamba-2's output norm: gate first, normalise by group after.
+type GatedNorm struct {
+	Weight Tensor // [1, width] F32
+	Groups int
+	Eps    float32
+}
+
+// Router chooses experts: sigmoid scores, the bias for selection only.
+type Router struct {
+	Weight        *Linear // [experts, width]
+	Bias          Tensor  // [1, experts] F32
+	TopK          int
+	Groups        int // expert groups; 1: plain top-k
+	TopGroups     int // groups that stay eligible
+	Normalize     bool
+	ScalingFactor float32
+}
+
+// Routes is the routing of the rows of a step.
+type Routes struct {
+	IDs     Tensor // [n, TopK] I32: chosen experts
+	Weights Tensor // [n, TopK] F32
+}
+
+// Top returns the routing of the first n rows.
+func (r Routes) Top(n int) Routes { return Routes{IDs: r.IDs.Top(n), Weights: r.Weights.Top(n)} }
+
+// Experts is the routed part of a mixture of experts: y = down(act(up x)).
+type Experts struct {
+	Up, Down []Linear // one of each per expert
+	Act      Activation
+	Width    int // columns of Up's output
+}
+
+// Sampling says how to choose the token of one row.
+type Sampling struct {
+	Temperature float32 // 0: the most likely token
+	TopK        int     // 0: all
+	TopP        float32 // 0 or 1: all
+	MinP        float32 // 0: all
+	Edits       []Edit  // changes to single logits, one a token at most
+	Seed        uint64
+	Step        uint64 // number of this draw within its request
+	Target      int32  // with Score: the token whose log-probability is wanted
+	Score       bool   // do not choose: take Target
+	Top         int    // how many most likely tokens to report
+}
+
+// Edit changes the logit of one token before anything else: a positive logit
+// is divided, a negative one multiplied by Scale; then Offset is added. It
+// expresses the repetition, presence and frequency penalties and logit bias.
+type Edit struct {
+	ID     int32
+	Scale  float32
+	Offset float32
+}
+
+// Sampled is the outcome of one row. Log-probabilities are those of the model,
+// before edits and temperature.
+type Sampled struct {
+	ID      int32
+	Invalid bool // the logits hold NaN: nothing could be chosen
+	LogProb float32
+	TopIDs  []int32 // the most likely tokens, best first
+	TopLogs []float32
+}

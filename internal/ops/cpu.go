@@ -1,0 +1,142 @@
+package ops
+
+import (
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	"github.com/godwit-llm/godwit/internal/vec"
+)
+
+// CPU is the plain Go backend: the reference for all others and the one that
+// runs where there is no GPU. Activations, caches and states are float32;
+// weights are read in the type and from the place they are stored in.
+//
+// Each output of an operation is computed in an order that depends on its own
+// sequence alone, so results do not change with the number of cores, with how
+// a prompt is cut into steps, or with what else is in the batch.
+type CPU struct {
+	pool    *pool
+	batch   *Batch
+	owner   []int32     // [n] sequence of each token of the batch
+	angles  angles      // of the batch's positions
+	product []float32   // results on their way through an epilogue
+	scores  [][]float32 // attention scores, one buffer a worker
+	experts expertScratch
+	sampler sampler
+}
+
+var _ Backend = (*CPU)(nil)
+
+// NewCPU returns a backend that computes on the given number of threads; 0
+// means one for every core the process may use.
+func NewCPU(threads int) *CPU {
+	if threads <= 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	return &CPU{pool: newPool(threads), scores: make([][]float32, threads)}
+}
+
+// Close stops the worker threads.
+func (b *CPU) Close() error {
+	b.pool.close()
+	return nil
+}
+
+// Threads returns the number of threads that share the work.
+func (b *CPU) Threads() int { return b.pool.workers + 1 }
+
+// Features names the vector instructions in use.
+func (b *CPU) Features() string { return vec.Features() }
+
+// Weights views the parts where they are stored.
+func (b *CPU) Weights(parts []Stored) ([]Tensor, error) {
+	out := make([]Tensor, len(parts))
+	for i, p := range parts {
+		if want := p.Rows * p.Cols * p.Type.Size(); len(p.Data) != want {
+			return nil, fmt.Errorf("ops: %s: got %d bytes, want %d for %s[%d, %d]", p.Name, len(p.Data), want, p.Type, p.Rows, p.Cols)
+		}
+		out[i] = Tensor{Addr: unsafe.Pointer(unsafe.SliceData(p.Data)), Type: p.Type, Rows: p.Rows, Cols: p.Cols, Stride: p.Cols}
+	}
+	return out, nil
+}
+
+// Vector copies values.
+func (b *CPU) Vector(values []float32) (Tensor, error) {
+	t := newFloats(1, len(values))
+	copy(t.row(0), values)
+	return t, nil
+}
+
+// Activation allocates a float32 matrix.
+func (b *CPU) Activation(rows, cols int) (Tensor, error) { return newFloats(rows, cols), nil }
+
+// Logits allocates a float32 matrix.
+func (b *CPU) Logits(rows, vocab int) (Tensor, error) { return newFloats(rows, vocab), nil }
+
+// State allocates a zeroed float32 matrix.
+func (b *CPU) State(rows, cols int) (Tensor, error) { return newFloats(rows, cols), nil }
+
+// Routes allocates the routing of n rows.
+func (b *CPU) Routes(n, topK int) (Routes, error) {
+	ids := make([]int32, n*topK)
+	t := Tensor{Addr: unsafe.Pointer(unsafe.SliceData(ids)), Type: I32, Rows: n, Cols: topK, Stride: topK}
+	return Routes{IDs: t, Weights: newFloats(n, topK)}, nil
+}
+
+// Cache allocates float32 pages. The operating system commits their memory
+// when it is first written.
+func (b *CPU) Cache(pages, pageSize, kvHeads, headDim int) (Cache, error) {
+	rows := pages * kvHeads * pageSize
+	return Cache{K: newFloats(rows, headDim), V: newFloats(rows, headDim), PageSize: pageSize}, nil
+}
+
+func newFloats(rows, cols int) Tensor {
+	t := viewFloats(make([]float32, max(rows*cols, 1)), max(cols, 1))
+	t.Rows, t.Cols, t.Stride = rows, cols, cols
+	return t
+}
+
+// Begin opens a step.
+func (b *CPU) Begin(batch *Batch) error {
+	b.batch = batch
+	b.owner = b.owner[:0]
+	for s := range batch.Sequences() {
+		for range batch.Start[s+1] - batch.Start[s] {
+			b.owner = append(b.owner, int32(s))
+		}
+	}
+	return nil
+}
+
+// Read copies a float32 tensor.
+func (b *CPU) Read(dst []float32, t Tensor) error {
+	if len(dst) < t.Rows*t.Cols {
+		return fmt.Errorf("ops: read: got room for %d values, want %d", len(dst), t.Rows*t.Cols)
+	}
+	for r := range t.Rows {
+		copy(dst[r*t.Cols:], t.row(r))
+	}
+	return nil
+}
+
+// fresh reports whether sequence s of the batch starts from nothing.
+func (b *Batch) fresh(s int) bool { return b.Positions[b.Start[s]] == 0 }
+
+// grow returns a slice of n elements, reusing s where it is long enough.
+func grow[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}
+
+// grain returns how many of n units of the given cost (multiplications, say)
+// make a piece of work worth handing to another core.
+func grain(cost int) int { return max(1, 1<<15/max(cost, 1)) }
+
+// viewFloats returns a slice as a tensor with the given number of columns.
+func viewFloats(data []float32, cols int) Tensor {
+	rows := len(data) / cols
+	return Tensor{Addr: unsafe.Pointer(unsafe.SliceData(data)), Type: F32, Rows: rows, Cols: cols, Stride: cols}
+}

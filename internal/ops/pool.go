@@ -1,0 +1,114 @@
+package ops
+
+import (
+	"runtime"
+	"sync/atomic"
+)
+
+// pool runs loops on several cores. Waking a parked goroutine costs several
+// microseconds, which is as long as a small product takes, so workers look for
+// new work for a while before they park.
+type pool struct {
+	workers int // besides the caller
+	body    func(worker, from, to int)
+	n       int
+	grain   int
+	next    atomic.Int64 // first index not yet handed out
+	running atomic.Int32 // workers that have not finished this loop
+	turn    atomic.Uint32
+	wake    []chan struct{}
+	asleep  []atomic.Bool
+	closed  atomic.Bool
+}
+
+// spins is how often a worker looks for work before it parks: some tens of
+// microseconds.
+const spins = 20000
+
+func newPool(threads int) *pool {
+	p := &pool{workers: threads - 1}
+	p.wake = make([]chan struct{}, p.workers)
+	p.asleep = make([]atomic.Bool, p.workers)
+	for i := range p.workers {
+		p.wake[i] = make(chan struct{}, 1)
+		go p.work(i)
+	}
+	return p
+}
+
+func (p *pool) close() {
+	if p.closed.Swap(true) {
+		return
+	}
+	p.turn.Add(1)
+	p.rouse()
+}
+
+// each calls body on ranges that cover [0, n), grain indices at a time, and
+// returns when all are done. Calls with the same worker number do not overlap;
+// the caller is worker 0. Loops do not nest.
+func (p *pool) each(n, grain int, body func(worker, from, to int)) {
+	if p.workers == 0 || n <= grain {
+		if n > 0 {
+			body(0, 0, n)
+		}
+		return
+	}
+	p.body, p.n, p.grain = body, n, grain
+	p.next.Store(0)
+	p.running.Store(int32(p.workers))
+	p.turn.Add(1)
+	p.rouse()
+	p.share(0)
+	for p.running.Load() > 0 {
+		runtime.Gosched()
+	}
+	p.body = nil
+}
+
+func (p *pool) rouse() {
+	for i := range p.wake {
+		if p.asleep[i].CompareAndSwap(true, false) {
+			p.wake[i] <- struct{}{}
+		}
+	}
+}
+
+func (p *pool) share(worker int) {
+	for {
+		to := int(p.next.Add(int64(p.grain)))
+		from := to - p.grain
+		if from >= p.n {
+			return
+		}
+		p.body(worker, from, min(to, p.n))
+	}
+}
+
+func (p *pool) work(i int) {
+	seen := uint32(0)
+	for {
+		p.await(i, seen)
+		if p.closed.Load() {
+			return
+		}
+		seen = p.turn.Load()
+		p.share(i + 1)
+		p.running.Add(-1)
+	}
+}
+
+// await returns when the turn is no longer the one seen.
+func (p *pool) await(i int, seen uint32) {
+	for n := 0; p.turn.Load() == seen; n++ {
+		if n < spins {
+			continue
+		}
+		p.asleep[i].Store(true)
+		if p.turn.Load() != seen && p.asleep[i].CompareAndSwap(true, false) {
+			return
+		}
+		<-p.wake[i]
+		n = 0
+	}
+}
