@@ -8,28 +8,28 @@ type DType uint8
 // The types of the format, in its order of growing alignment, by which Write
 // sorts tensors.
 const (
-	BOOL        DType = iota + 1
-	F4                // two to a byte
-	F6_E2M3           // four to three bytes
-	F6_E3M2           // four to three bytes
-	U8                //
-	I8                //
-	F8_E5M2           //
-	F8_E4M3           // finite, no infinities ("fn")
-	F8_E8M0           // a power of two, as a block scale
-	F8_E4M3FNUZ       //
-	F8_E5M2FNUZ       //
-	I16               //
-	U16               //
-	F16               //
-	BF16              //
-	I32               //
-	U32               //
-	F32               //
-	C64               // two F32
-	F64               //
-	I64               //
-	U64               //
+	BOOL    DType = iota + 1
+	F4            // two to a byte
+	F6_E2M3       // four to three bytes
+	F6_E3M2       // four to three bytes
+	U8
+	I8
+	F8_E5M2
+	F8_E4M3 // finite, no infinities ("fn")
+	F8_E8M0 // a power of two, as a block scale
+	F8_E4M3FNUZ
+	F8_E5M2FNUZ
+	I16
+	U16
+	F16
+	BF16
+	I32
+	U32
+	F32
+	C64 // two F32
+	F64
+	I64
+	U64
 )
 
 var dtypes = [...]struct {

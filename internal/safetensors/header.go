@@ -96,12 +96,8 @@ func (p *headerParser) entry() error {
 	if name == "__metadata__" {
 		return p.metadata()
 	}
-	t := Tensor{Name: name, file: p.file}
-	if err := p.tensor(&t); err != nil {
-		return err
-	}
-	p.tensors = append(p.tensors, t)
-	return nil
+	p.tensors = append(p.tensors, Tensor{Name: name, file: p.file})
+	return p.tensor(&p.tensors[len(p.tensors)-1])
 }
 
 func (p *headerParser) metadata() error {

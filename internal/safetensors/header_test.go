@@ -70,6 +70,10 @@ var malformed = []struct {
 		`tensor "x": JSON byte 16: want a value, got nul`,
 	},
 	{
+		"unknown field of a huge number", raw(one(`"note":1e999`), 1),
+		`tensor "x": JSON byte 13: want a number that a float64 can hold, got 1e999`,
+	},
+	{
 		"unknown field nested deeply", raw(one(`"note":`+strings.Repeat("[", 200)+strings.Repeat("]", 200)), 1),
 		`tensor "x": JSON byte 138: want nesting of at most 127, got "["`,
 	},
@@ -244,12 +248,12 @@ func checkWhole(t testing.TB, c *Checkpoint) {
 
 // Messages stay short however long the names in a file are.
 func TestFaultLength(t *testing.T) {
-	long := strings.Repeat("x", 1<<20)
+	long := strings.Repeat("x", 1<<16)
 	for _, header := range []string{
 		`{"` + long + `":{}}`,
 		one(`"dtype":"` + long + `"`),
 		one(`"dtype":` + long),
-		one(`"dtype":"U8","shape":[` + strings.Repeat("1,", 1<<20) + `2],"data_offsets":[0,1]`),
+		one(`"dtype":"U8","shape":[` + strings.Repeat("1,", 1<<16) + `2],"data_offsets":[0,1]`),
 		`{"__metadata__":{"` + long + `":"","` + long + `":""}}`,
 	} {
 		_, err := Parse("m", raw(header, 1))

@@ -13,7 +13,7 @@
 //
 // What is accepted is what the reference implementation accepts, except that
 // these are errors here: white space before the header's '{', names or metadata
-// keys that occur twice, entries written as arrays instead of objects, and
+// keys that occur twice, tensors written as arrays and types as objects, and
 // dimensions of 2^63 and more.
 package safetensors
 

@@ -2,6 +2,7 @@ package safetensors
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -249,6 +250,10 @@ func (s *scanner) skipScalar(c byte) {
 	v := bare(s.src[s.pos:])
 	if !json.Valid([]byte(v)) {
 		s.fail("a value")
+		return
+	}
+	if _, err := strconv.ParseFloat(v, 64); errors.Is(err, strconv.ErrRange) {
+		s.fail("a number that a float64 can hold")
 		return
 	}
 	s.pos += len(v)

@@ -1,6 +1,7 @@
 package safetensors
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -46,9 +47,12 @@ type entry struct {
 
 // buildHeader returns the header's JSON, padded to a multiple of eight bytes.
 func buildHeader(sorted []Tensor, metadata map[string]string) ([]byte, error) {
-	b, err := appendMetadata([]byte{'{'}, metadata)
-	if err != nil {
-		return nil, err
+	b := newHeaderBuilder()
+	if metadata != nil {
+		if err := checkMetadata(metadata); err != nil {
+			return nil, err
+		}
+		b.pair("__metadata__", metadata)
 	}
 	offset, names := int64(0), map[string]bool{"__metadata__": true}
 	for _, t := range sorted {
@@ -56,54 +60,80 @@ func buildHeader(sorted []Tensor, metadata map[string]string) ([]byte, error) {
 			return nil, t.faultf("the name is reserved or occurs twice")
 		}
 		names[t.Name] = true
-		need, err := t.byteLen()
-		if err != nil {
+		if err := t.checkWrite(); err != nil {
 			return nil, err
 		}
-		if t.DType.Bits() == 0 || need != t.length {
-			return nil, t.faultf("%v needs %d bytes, has %d", t, need, t.length)
-		}
-		e := entry{t.DType.String(), append([]int{}, t.Shape...), [2]int64{offset, offset + need}}
-		if b, err = appendPair(b, t.Name, e); err != nil {
-			return nil, err
-		}
-		offset += need
+		b.pair(t.Name, entry{t.DType.String(), append([]int{}, t.Shape...), [2]int64{offset, offset + t.length}})
+		offset += t.length
 	}
-	b = append(b, '}')
-	for len(b)%8 != 0 {
-		b = append(b, ' ')
-	}
-	return b, nil
+	return b.finish()
 }
 
-func appendMetadata(b []byte, metadata map[string]string) ([]byte, error) {
-	if metadata == nil {
-		return b, nil
+// checkWrite makes sure that what is written can be read again.
+func (t Tensor) checkWrite() error {
+	if !utf8.ValidString(t.Name) {
+		return t.faultf("the name is not valid UTF-8")
 	}
+	need, err := t.byteLen()
+	switch {
+	case err != nil:
+		return err
+	case t.DType.Bits() == 0:
+		return t.faultf("%v has no type", t)
+	case need != t.length:
+		return t.faultf("%v needs %d bytes, has %d", t, need, t.length)
+	}
+	return nil
+}
+
+func checkMetadata(metadata map[string]string) error {
 	for k, v := range metadata {
 		if !utf8.ValidString(k) || !utf8.ValidString(v) {
-			return nil, fmt.Errorf("safetensors: metadata %q: %q is not valid UTF-8", k, v)
+			return fmt.Errorf("safetensors: metadata %q: %q is not valid UTF-8", k, v)
 		}
 	}
-	return appendPair(b, "__metadata__", metadata)
+	return nil
 }
 
-// appendPair appends a key and its value to an object of JSON, after a comma
-// unless they are its first.
-func appendPair(b []byte, key string, value any) ([]byte, error) {
-	if !utf8.ValidString(key) {
-		return nil, fmt.Errorf("safetensors: tensor %q: the name is not valid UTF-8", key)
+// headerBuilder writes an object of JSON, pair by pair. It keeps the first
+// error.
+type headerBuilder struct {
+	buf bytes.Buffer
+	enc *json.Encoder
+	err error
+}
+
+func newHeaderBuilder() *headerBuilder {
+	b := &headerBuilder{}
+	b.enc = json.NewEncoder(&b.buf)
+	b.enc.SetEscapeHTML(false) // as the reference's writer
+	b.buf.WriteByte('{')
+	return b
+}
+
+func (b *headerBuilder) pair(key string, value any) {
+	if b.buf.Len() > 1 {
+		b.buf.WriteByte(',')
 	}
-	if len(b) > 1 {
-		b = append(b, ',')
+	b.value(key)
+	b.buf.WriteByte(':')
+	b.value(value)
+}
+
+func (b *headerBuilder) value(v any) {
+	if err := b.enc.Encode(v); err != nil && b.err == nil {
+		b.err = err
 	}
-	k, err := json.Marshal(key)
-	if err != nil {
-		return nil, err
+	b.buf.Truncate(b.buf.Len() - 1) // the encoder's line end
+}
+
+func (b *headerBuilder) finish() ([]byte, error) {
+	b.buf.WriteByte('}')
+	for b.buf.Len()%8 != 0 {
+		b.buf.WriteByte(' ')
 	}
-	v, err := json.Marshal(value)
-	if err != nil {
-		return nil, err
+	if b.buf.Len() > maxHeader {
+		return nil, fmt.Errorf("safetensors: the header would have %d bytes, want at most %d", b.buf.Len(), maxHeader)
 	}
-	return append(append(append(b, k...), ':'), v...), nil
+	return b.buf.Bytes(), b.err
 }
