@@ -14,6 +14,10 @@ from transformers.models.llama.modeling_llama import LlamaAttention, LlamaMLP, L
 
 GREEDY = 24
 
+# The plain implementations, in float32. Eager attention is the one that honours a sliding
+# window everywhere; the grouped product of the experts wants widths in multiples of 16 bytes.
+EAGER = {"attn_implementation": "eager", "experts_implementation": "eager", "dtype": torch.float32}
+
 
 def build(config):
     """An uninitialised float32 model from a config.json-like dict that transformers understands."""
@@ -22,8 +26,7 @@ def build(config):
     for key in ("architectures", "torch_dtype", "dtype", "transformers_version"):
         config.pop(key, None)
     built = AutoConfig.for_model(model_type, **config)
-    model = AutoModelForCausalLM.from_config(built, attn_implementation="eager", dtype=torch.float32)
-    return model.eval()
+    return AutoModelForCausalLM.from_config(built, **EAGER).eval()
 
 
 def set_time_step_limit(model, limit):

@@ -68,7 +68,7 @@ NEMOTRON = {
     "hidden_act": "relu2",
     "hidden_size": 32,
     "initializer_range": 0.0134,
-    "intermediate_size": 64,
+    "intermediate_size": 48,
     "max_position_embeddings": 256,
     "mlp_bias": False,
     "model_type": "nemotron",
@@ -82,7 +82,7 @@ NEMOTRON = {
     "torch_dtype": "float32",
     "transformers_version": "4.57.0",
     "use_cache": True,
-    "vocab_size": 72,
+    "vocab_size": 48,
 }
 
 
@@ -108,7 +108,7 @@ def add_nemotron():
         "rope-percentage",
         "rope_percentage 0.25; computed with partial_rotary_factor",
         "partial_rotary_factor",
-        rope_percentage=0.25, head_dim=16, loadable=False,
+        rope_percentage=0.25, head_dim=16, loadable=False, dtype="BF16",
         reference={"rope_percentage": None, "partial_rotary_factor": 0.25},
     )
     nemotron(
@@ -121,7 +121,7 @@ def add_nemotron():
         "as transformers 5 saves it: rope_parameters, dtype, head_dim",
         "partial_rotary_factor", "rope_theta", "torch_dtype", "head_dim",
         rope_parameters={"partial_rotary_factor": 0.75, "rope_theta": 500.0, "rope_type": "default"},
-        head_dim=16, saved=True, vocab_size=101,
+        head_dim=16, saved=True, vocab_size=101, dtype="BF16",
     )
     nemotron("no-head-dim", "no head width given: hidden / heads", "head_dim", dtype="BF16")
     nemotron("wide-heads", "heads x head_dim = 4 x 20, hidden 32; odd half-width of the rotation (10)",
@@ -131,9 +131,9 @@ def add_nemotron():
              "its documentation but fails on it); computed with 4", "num_key_value_heads", dtype="BF16",
              loadable=False, reference={"num_key_value_heads": 4})
     nemotron("mqa", "one key/value head", num_key_value_heads=1, dtype="BF16")
-    nemotron("biases", "attention_bias and mlp_bias", attention_bias=True, mlp_bias=True)
+    nemotron("biases", "attention_bias and mlp_bias", attention_bias=True, mlp_bias=True, dtype="BF16")
     nemotron("tied", "tied, only the embedding is stored", tie_word_embeddings=True,
-             drop=("lm_head.weight",), vocab_size=101)
+             drop=("lm_head.weight",), vocab_size=101, dtype="BF16")
     nemotron("tied-head", "tied, only lm_head.weight is stored", tie_word_embeddings=True,
              drop=("model.embed_tokens.weight",), dtype="BF16")
     nemotron("full-rotary", "partial_rotary_factor 1", partial_rotary_factor=1.0, dtype="BF16")
@@ -157,7 +157,7 @@ LLAMA = {
     "hidden_act": "silu",
     "hidden_size": 32,
     "initializer_range": 0.02,
-    "intermediate_size": 48,
+    "intermediate_size": 32,
     "max_position_embeddings": 256,
     "mlp_bias": False,
     "model_type": "llama",
@@ -172,11 +172,12 @@ LLAMA = {
     "torch_dtype": "float32",
     "transformers_version": "4.48.0",
     "use_cache": True,
-    "vocab_size": 72,
+    "vocab_size": 48,
 }
 
 LLAMA3_ROPE = {"factor": 8.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
                "original_max_position_embeddings": 64}
+WIDE_HEADS = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "intermediate_size": 32}
 YARN = {"factor": 4.0, "original_max_position_embeddings": 32}
 
 
@@ -196,27 +197,31 @@ def add_llama():
     llama("mha", "num_key_value_heads left out: as many as heads", "num_key_value_heads", dtype="BF16")
     llama("bf16", "bfloat16 weights", dtype="BF16", vocab_size=101)
     llama("f16", "float16 weights", dtype="F16", torch_dtype="float16")
-    llama("attention-bias", "attention_bias: on q, k, v and o", attention_bias=True)
+    llama("attention-bias", "attention_bias: on q, k, v and o", attention_bias=True, dtype="BF16")
     llama("mlp-bias", "mlp_bias", mlp_bias=True, dtype="BF16")
     llama("rms-norm-eps", "rms_norm_eps 0.05", rms_norm_eps=0.05, dtype="BF16")
     llama("rms-norm-eps-default", "rms_norm_eps left out: 1e-6", "rms_norm_eps", dtype="BF16")
     llama("gelu", "hidden_act gelu (exact)", hidden_act="gelu", dtype="BF16")
     llama("gelu-tanh", "hidden_act gelu_pytorch_tanh", hidden_act="gelu_pytorch_tanh", dtype="BF16")
     llama("tied", "tied, only the embedding is stored", tie_word_embeddings=True,
-          drop=("lm_head.weight",), vocab_size=101)
+          drop=("lm_head.weight",), vocab_size=101, dtype="BF16")
     llama("tied-head", "tied, only lm_head.weight is stored; the file's metadata name the embedding's place",
           tie_word_embeddings=True, drop=("model.embed_tokens.weight",),
-          metadata={"format": "pt", "model.embed_tokens.weight": "lm_head.weight"})
+          metadata={"format": "pt", "model.embed_tokens.weight": "lm_head.weight"}, dtype="BF16")
     llama("tied-both", "tied, and both are stored with equal values: the embedding is used",
           tie_word_embeddings=True, dtype="BF16")
-    llama("indexed", "two shards and an index", layout="indexed")
-    llama("shards", "two shards and no index", layout="shards", loadable=False)
-    llama("saved-by-5", "written by save_pretrained of transformers 5", saved=True,
+    llama("inv-freq", "rotary_emb.inv_freq stored beside the weights, as old checkpoints do; it is not read",
+          dtype="BF16", extra={f"model.layers.{i}.self_attn.rotary_emb.inv_freq": (4,) for i in range(2)})
+    llama("indexed", "two shards and an index", layout="indexed", dtype="BF16")
+    llama("shards", "two shards and no index", layout="shards", loadable=False, dtype="BF16")
+    llama("saved-by-5", "written by save_pretrained of transformers 5", saved=True, dtype="BF16",
           rope_scaling={"rope_type": "llama3", **LLAMA3_ROPE})
     add_llama_rope()
 
 
 def add_llama_rope():
+    llama("rope-default-parameters", "rope_parameters: default, theta 777", "rope_scaling", "rope_theta",
+          rope_parameters={"rope_type": "default", "rope_theta": 777.0}, dtype="BF16")
     llama("rope-linear", "rope_scaling with the old key `type`: linear",
           rope_scaling={"type": "linear", "factor": 2.5}, dtype="BF16")
     llama("rope-linear-parameters", "rope_parameters: linear, theta inside", "rope_scaling", "rope_theta",
@@ -224,15 +229,15 @@ def add_llama_rope():
     llama("rope-dynamic",
           "dynamic scaling beyond max_position_embeddings 16; every token's query and key are rotated with "
           "the frequencies of a sequence that ends at that token (one token at a time, with a cache)",
-          rope_scaling={"type": "dynamic", "factor": 2.0}, max_position_embeddings=16, stepwise=True, layers=False)
+          rope_scaling={"type": "dynamic", "factor": 2.0}, max_position_embeddings=16, stepwise=True)
     llama("rope-dynamic-parameters", "the same with rope_parameters, theta 500, factor 4",
           "rope_scaling", "rope_theta", max_position_embeddings=16, stepwise=True, dtype="BF16",
           rope_parameters={"rope_type": "dynamic", "factor": 4.0, "rope_theta": 500.0})
-    llama("rope-llama3", "rope_scaling: llama3, all three regions", head_dim=16,
-          rope_scaling={"rope_type": "llama3", **LLAMA3_ROPE})
-    llama("rope-llama3-both-keys", "rope_scaling with both `type` and `rope_type`", head_dim=16, dtype="BF16",
+    llama("rope-llama3", "rope_scaling: llama3, all three regions", **WIDE_HEADS,
+          rope_scaling={"rope_type": "llama3", **LLAMA3_ROPE}, dtype="BF16")
+    llama("rope-llama3-both-keys", "rope_scaling with both `type` and `rope_type`", **WIDE_HEADS, dtype="BF16",
           rope_scaling={"type": "llama3", "rope_type": "llama3", **LLAMA3_ROPE})
-    llama("rope-llama3-parameters", "rope_parameters: llama3", "rope_scaling", "rope_theta", head_dim=16,
+    llama("rope-llama3-parameters", "rope_parameters: llama3", "rope_scaling", "rope_theta", **WIDE_HEADS,
           rope_parameters={"rope_type": "llama3", "rope_theta": 500000.0, **LLAMA3_ROPE}, dtype="BF16")
     llama("rope-odd-theta", "theta 3565775107.26, llama3 with factor 4, heads wider than hidden",
           rope_theta=3565775107.26, head_dim=16, dtype="BF16",
@@ -246,13 +251,13 @@ def add_llama_rope():
     yarn("-no-truncate", "yarn with truncate false", truncate=False)
     yarn("-no-original", "yarn without original_max_position_embeddings: max_position_embeddings 64 stands in",
          take_away="original_max_position_embeddings", max_position_embeddings=64)
-    llama("rope-yarn-parameters", "rope_parameters: yarn", "rope_scaling", "rope_theta", head_dim=16, dtype="BF16",
+    llama("rope-yarn-parameters", "rope_parameters: yarn", "rope_scaling", "rope_theta", **WIDE_HEADS, dtype="BF16",
           rope_parameters={"rope_type": "yarn", "rope_theta": 1000.0, "beta_fast": 16.0, **YARN})
 
 
 def yarn(suffix, description, old_key=False, take_away=None, max_position_embeddings=128, **options):
     scaling = without({("type" if old_key else "rope_type"): "yarn", **YARN, **options}, take_away)
-    llama("rope-yarn" + suffix, description, head_dim=16, dtype="BF16", rope_scaling=scaling,
+    llama("rope-yarn" + suffix, description, **WIDE_HEADS, dtype="BF16", rope_scaling=scaling,
           max_position_embeddings=max_position_embeddings)
 
 
@@ -269,8 +274,9 @@ QWEN3 = QWEN2 | {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "
 
 def add_llama_likes():
     add("mistral-base", "no sliding window", MISTRAL | {"vocab_size": 96}, layers=True)
-    add("mistral-window", "a sliding window of 8 in every layer: a token sees itself and the 7 before it",
-        MISTRAL | {"sliding_window": 8, "num_hidden_layers": 3}, layers=True)
+    add("mistral-window", "a sliding window of 8 in every layer: a token sees itself and the 7 before it; "
+        "head_dim null",
+        MISTRAL | {"sliding_window": 8, "num_hidden_layers": 3, "head_dim": None}, layers=True, dtype="BF16")
     add("mistral-head-dim", "head_dim 12 with 4 heads, hidden 32", MISTRAL | {"head_dim": 12}, dtype="BF16")
 
     add("qwen2-base", "bias on q, k and v, none on o; sliding_window 8 present but use_sliding_window false",
@@ -279,7 +285,7 @@ def add_llama_likes():
         QWEN2 | {"tie_word_embeddings": True, "vocab_size": 101}, drop=("lm_head.weight",), dtype="BF16")
     add("qwen2-window", "use_sliding_window with sliding_window 8 and max_window_layers 1: layer 0 sees all, "
         "layers 1 and 2 slide",
-        QWEN2 | {"use_sliding_window": True, "max_window_layers": 1, "num_hidden_layers": 3}, layers=True)
+        QWEN2 | {"use_sliding_window": True, "max_window_layers": 1, "num_hidden_layers": 3}, layers=True, dtype="BF16")
     add("qwen2-layer-types", "layer_types decide, whatever max_window_layers says",
         QWEN2 | {"use_sliding_window": True, "max_window_layers": 3, "num_hidden_layers": 3,
                  "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}, dtype="BF16")
@@ -294,7 +300,7 @@ def add_llama_likes():
                  "layer_types": ["full_attention", "sliding_attention", "full_attention"]}, dtype="BF16")
     add("qwen3-saved-by-5", "written by save_pretrained of transformers 5, yarn",
         QWEN3 | {"rope_scaling": {"rope_type": "yarn", **YARN}, "max_position_embeddings": 128}, saved=True,
-        dtype="F32")
+        dtype="BF16")
 
 
 # --- nemotron-nas --------------------------------------------------------------------------
@@ -396,7 +402,7 @@ HYBRID = {
     "use_cache": True,
     "use_conv_bias": True,
     "use_mamba_kernels": True,
-    "vocab_size": 72,
+    "vocab_size": 48,
 }
 
 MOE = without(HYBRID, "rms_norm_eps") | {
@@ -462,7 +468,7 @@ def add_hybrid_spellings():
            "hybrid_override_pattern", "num_hidden_layers",
            layers_block_type=["linear_attention", "mlp", "full_attention", "linear_attention"], dtype="BF16")
     VARIANTS[-1].config.pop("num_hidden_layers")
-    hybrid("saved-by-5", "written by save_pretrained of transformers 5", hybrid_override_pattern="M-*", saved=True)
+    hybrid("saved-by-5", "written by save_pretrained of transformers 5", hybrid_override_pattern="M-*", saved=True, dtype="BF16")
     hybrid("attention-head-dim", "attention_head_dim 10 instead of head_dim", "head_dim",
            attention_head_dim=10, hybrid_override_pattern="M*-", dtype="BF16", loadable=False,
            reference={"attention_head_dim": None, "head_dim": 10})
@@ -536,25 +542,26 @@ def add_moe():
     moe("", "Mamba, MoE with a shared expert, attention; router in float32", vocab_size=96, layers=True,
         generation={"bos_token_id": 1, "eos_token_id": [2, 11], "pad_token_id": 0, "do_sample": True,
                     "temperature": 1.0, "top_p": 1.0})
-    moe("bf16", "bfloat16, correction bias in float32", dtype="BF16",
+    moe("bf16", "bfloat16, correction bias in float32", dtype="BF16", moe_intermediate_size=16,
         dtypes=[("e_score_correction_bias", "F32")])
-    small = {"hybrid_override_pattern": "ME*", "dtype": "BF16"}
+    small = {"hybrid_override_pattern": "ME*", "dtype": "BF16", "moe_intermediate_size": 16}
     moe("gate-f32", "bfloat16 with gate.weight in float32 and the correction bias in bfloat16",
         dtypes=[("gate.weight", "F32")], **small)
     small["dtypes"] = [("e_score_correction_bias", "F32")]
-    moe("mixed", "all four kinds of layer, expert width 29, top 3 of 6", hybrid_override_pattern="M-E*ME",
+    moe("mixed", "all four kinds of layer, expert width 29, top 3 of 6", hybrid_override_pattern="M-E*",
         moe_intermediate_size=29, num_experts_per_tok=3, n_routed_experts=6, dtype="BF16")
     moe("no-norm", "norm_topk_prob false", norm_topk_prob=False, routed_scaling_factor=1.0, **small)
     moe("groups", "n_group 4, topk_group 2, top 3 of 16", n_group=4, topk_group=2, n_routed_experts=16,
-        num_experts_per_tok=3, moe_intermediate_size=16, **small)
+        num_experts_per_tok=3, **small)
     moe("latent", "moe_latent_size 20: experts work in width 20, router and shared expert on the full width",
         moe_latent_size=20, routed_scaling_factor=5.0, layers=True, **small)
     moe("latent-bias", "moe_latent_size with mlp_bias: biases on fc1, fc2 and the shared expert, none on the "
         "routed experts", moe_latent_size=20, mlp_bias=True, **small)
-    moe("fused", "experts stored as two 3-D tensors, names under model.", rename=None, dtype="BF16")
-    moe("saved-by-5", "written by save_pretrained of transformers 5", hybrid_override_pattern="ME*", saved=True)
+    moe("fused", "experts stored as two 3-D tensors, names under model.", rename=None, dtype="BF16",
+        hybrid_override_pattern="ME*")
+    moe("saved-by-5", "written by save_pretrained of transformers 5", hybrid_override_pattern="ME*", saved=True, dtype="BF16")
     moe("words", "layers_block_type in the first words", "hybrid_override_pattern",
-        layers_block_type=["mamba", "moe", "attention", "moe"], num_hidden_layers=4, dtype="BF16")
+        layers_block_type=["mamba", "moe", "attention"], num_hidden_layers=3, dtype="BF16")
     moe("new-words", "layers_block_type in the words of transformers 5", "hybrid_override_pattern",
         "num_hidden_layers", dtype="BF16",
         layers_block_type=["linear_attention", "moe", "full_attention", "mlp"])
@@ -570,7 +577,7 @@ def add_moe():
 
 
 def mtp_tensors():
-    hidden, latent, experts, width, shared = 32, 20, 8, 24, 48
+    hidden, latent, experts, width, shared = 32, 20, 8, 16, 48
     tensors = {
         "mtp.layers.0.enorm.weight": (hidden,), "mtp.layers.0.hnorm.weight": (hidden,),
         "mtp.layers.0.eh_proj.weight": (hidden, 2 * hidden), "mtp.layers.0.norm.weight": (hidden,),
