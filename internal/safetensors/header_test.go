@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -259,6 +260,38 @@ func TestFaultLength(t *testing.T) {
 		_, err := Parse("m", raw(header, 1))
 		if err == nil || len(err.Error()) > 1200 {
 			t.Errorf("%.60s: error of %d bytes", header, len(err.Error()))
+		}
+	}
+}
+
+// A hostile header costs memory in proportion to its length, whatever it
+// repeats.
+func TestHeaderMemory(t *testing.T) {
+	const size = 1 << 20
+	fill := func(begin, part string) string { return begin + strings.Repeat(part, (size-len(begin))/len(part)) }
+	var names strings.Builder
+	for i := 0; names.Len() < size; i++ {
+		fmt.Fprintf(&names, `,"%x":""`, i)
+	}
+	for _, header := range []string{
+		fill(`{"x":{"shape":[0`, ",0"),
+		fill(`{"`, `\n`),
+		fill(`{"x":{"a":`, "["),
+		fill(`{"x":{"a":`, `{"":`),
+		fill(`{"x":{"a":`, "1"),
+		fill(`{"x":{"a":""`, `,"":""`),
+		fill(`{`, " "),
+		`{"__metadata__":{"":""` + names.String(),
+	} {
+		data := raw(header, 0)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := Parse("m", data); err == nil {
+			t.Errorf("%.40s: accepted", header)
+		}
+		runtime.ReadMemStats(&after)
+		if got := after.TotalAlloc - before.TotalAlloc; got > 32*uint64(len(header)) {
+			t.Errorf("%.40s: %d bytes allocated for %d", header, got, len(header))
 		}
 	}
 }
