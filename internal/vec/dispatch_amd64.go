@@ -18,6 +18,10 @@ const (
 // active is the level in use. Only tests change it.
 var active = detect()
 
+// vbmi says that AVX-512 comes with byte permutations, as since Ice Lake and
+// Zen 4. They widen bf16 in one step, to the same bits.
+var vbmi = cpu.X86.HasAVX512VBMI
+
 func detect() level {
 	if !cpu.X86.HasAVX2 || !cpu.X86.HasFMA || !cpu.X86.HasF16C {
 		return plain

@@ -25,25 +25,39 @@ func (t weights) size() int {
 	return 2
 }
 
-// blockBytes bounds the weights that pass under all columns before the next
-// are touched: memory delivers them once, the second-level cache after that.
-const blockBytes = 256 << 10
+// Blocks keep to the second-level cache what is used again: blockBytes of
+// weights pass under columnBytes of inputs before the next are touched. Memory
+// delivers the weights once for at least minColumns columns.
+const (
+	blockBytes  = 128 << 10
+	columnBytes = 1 << 20
+	minColumns  = 48
+)
 
 // product covers the outputs with tiles. No tile shape shows in the bits of an
 // output, so the choice below is about speed alone. All sizes are above zero.
 func (k kernel) product(out []float32, outStride int, w unsafe.Pointer, x []float32, xStride, rows, cols, n int) {
-	if rows < 4 {
+	switch {
+	case rows < 4:
 		k.fewRows(out, outStride, w, x, xStride, rows, cols, n)
-		return
+	case cols == 1:
+		k.tile(&out[0], outStride, w, n, &x[0], xStride, rows, 1, n)
+	default:
+		size := max(columnBytes/(n*4), minColumns)
+		for j := 0; j < cols; j += size {
+			k.columns(out[j*outStride:], outStride, w, x[j*xStride:], xStride, rows, min(size, cols-j), n)
+		}
 	}
+}
+
+// columns multiplies rows ≥ 4 rows by a block of columns. No block of rows has
+// fewer than four.
+func (k kernel) columns(out []float32, outStride int, w unsafe.Pointer, x []float32, xStride, rows, cols, n int) {
 	rowBytes := n * k.of.size()
-	block := max(blockBytes/rowBytes&^7, 8)
-	if cols == 1 {
-		block = rows
-	}
+	size := max(blockBytes/rowBytes&^7, 8)
 	for i := 0; i < rows; {
-		r := block
-		if rows-i < block+4 { // leave no block of fewer than four rows
+		r := size
+		if rows-i < size+4 {
 			r = rows - i
 		}
 		at := unsafe.Add(w, i*rowBytes)
@@ -118,7 +132,11 @@ func (k kernel) tile6(out *float32, outStride int, w unsafe.Pointer, wStride int
 func (k kernel) column8(out *float32, w unsafe.Pointer, x *float32, rows, n int) {
 	switch k {
 	case kernel{avx512, bf16Weights}:
-		column8BF16AVX512(out, w, x, rows, n)
+		if vbmi {
+			column8BF16VBMI(out, w, x, rows, n)
+		} else {
+			column8BF16AVX512(out, w, x, rows, n)
+		}
 	case kernel{avx512, f16Weights}:
 		column8F16AVX512(out, w, x, rows, n)
 	case kernel{avx512, f32Weights}:
@@ -161,6 +179,9 @@ func tile3F32AVX2(out *float32, outStride int, w unsafe.Pointer, wStride int, x 
 
 //go:noescape
 func column8BF16AVX512(out *float32, w unsafe.Pointer, x *float32, rows, n int)
+
+//go:noescape
+func column8BF16VBMI(out *float32, w unsafe.Pointer, x *float32, rows, n int)
 
 //go:noescape
 func column8F16AVX512(out *float32, w unsafe.Pointer, x *float32, rows, n int)

@@ -11,12 +11,18 @@
 // Weights of 32 elements at m, widened in the order of k: LO the first 16, HI
 // the last 16. Masks K2, K3 and K4 select the tail's first 16, last 16 and all.
 //
-// bf16 is the upper half of a float32: one permutation under the mask K1 (odd
-// words) puts each element above a zero. Z30 and Z31 hold its indices.
-#define BF16LO(m, z) VPERMW.Z m, Z30, K1, z
-#define BF16HI(m, z) VPERMW.Z m, Z31, K1, z
-#define BF16TLO(m, z) VMOVDQU16.Z m, K4, Z29; VPERMW.Z Z29, Z30, K1, z
-#define BF16THI(m, z) VMOVDQU16.Z m, K4, Z29; VPERMW.Z Z29, Z31, K1, z
+// bf16 is the upper half of a float32.
+#define BF16LO(m, z) VPMOVZXWD m, z; VPSLLD $16, z, z
+#define BF16HI(m, z) VPMOVZXWD 32 m, z; VPSLLD $16, z, z
+#define BF16TLO(m, z) VPMOVZXWD.Z m, K2, z; VPSLLD $16, z, z
+#define BF16THI(m, z) VPMOVZXWD.Z 32 m, K3, z; VPSLLD $16, z, z
+
+// With VBMI one permutation puts each element above two zero bytes, which the
+// mask K1 leaves out. Z30 and Z31 hold its indices.
+#define VBMILO(m, z) VPERMB.Z m, Z30, K1, z
+#define VBMIHI(m, z) VPERMB.Z m, Z31, K1, z
+#define VBMITLO(m, z) VMOVDQU16.Z m, K4, Z29; VPERMB.Z Z29, Z30, K1, z
+#define VBMITHI(m, z) VMOVDQU16.Z m, K4, Z29; VPERMB.Z Z29, Z31, K1, z
 
 #define F16LO(m, z) VCVTPH2PS m, z
 #define F16HI(m, z) VCVTPH2PS 32 m, z
@@ -28,32 +34,25 @@
 #define F32TLO(m, z) VMOVUPS.Z m, K2, z
 #define F32THI(m, z) VMOVUPS.Z 64 m, K3, z
 
-// Word 2i+1 of the result takes word i of the source, counted from 0 or 16.
-DATA widenLo<>+0(SB)/8, $0x0001000100000000
-DATA widenLo<>+8(SB)/8, $0x0003000300020002
-DATA widenLo<>+16(SB)/8, $0x0005000500040004
-DATA widenLo<>+24(SB)/8, $0x0007000700060006
-DATA widenLo<>+32(SB)/8, $0x0009000900080008
-DATA widenLo<>+40(SB)/8, $0x000b000b000a000a
-DATA widenLo<>+48(SB)/8, $0x000d000d000c000c
-DATA widenLo<>+56(SB)/8, $0x000f000f000e000e
-GLOBL widenLo<>(SB), RODATA|NOPTR, $64
+// Bytes 4i+2 and 4i+3 of the result take bytes 2i and 2i+1 of the source.
+DATA widen<>+0(SB)/8, $0x0302000001000000
+DATA widen<>+8(SB)/8, $0x0706000005040000
+DATA widen<>+16(SB)/8, $0x0b0a000009080000
+DATA widen<>+24(SB)/8, $0x0f0e00000d0c0000
+DATA widen<>+32(SB)/8, $0x1312000011100000
+DATA widen<>+40(SB)/8, $0x1716000015140000
+DATA widen<>+48(SB)/8, $0x1b1a000019180000
+DATA widen<>+56(SB)/8, $0x1f1e00001d1c0000
+GLOBL widen<>(SB), RODATA|NOPTR, $64
 
-DATA widenHi<>+0(SB)/8, $0x0011001100100010
-DATA widenHi<>+8(SB)/8, $0x0013001300120012
-DATA widenHi<>+16(SB)/8, $0x0015001500140014
-DATA widenHi<>+24(SB)/8, $0x0017001700160016
-DATA widenHi<>+32(SB)/8, $0x0019001900180018
-DATA widenHi<>+40(SB)/8, $0x001b001b001a001a
-DATA widenHi<>+48(SB)/8, $0x001d001d001c001c
-DATA widenHi<>+56(SB)/8, $0x001f001f001e001e
-GLOBL widenHi<>(SB), RODATA|NOPTR, $64
-
-#define WIDENING \
-	MOVL      $0xaaaaaaaa, AX;      \
-	KMOVD     AX, K1;               \
-	VMOVDQU64 widenLo<>(SB), Z30;   \
-	VMOVDQU64 widenHi<>(SB), Z31
+// VBMITABLE sets K1, Z30 and, 32 bytes further on, Z31. Clobbers AX.
+#define VBMITABLE \
+	MOVQ         $0xcccccccccccccccc, AX; \
+	KMOVQ        AX, K1;                  \
+	VMOVDQU64    widen<>(SB), Z30;        \
+	MOVL         $0x20202020, AX;         \
+	VPBROADCASTD AX, Z31;                 \
+	VPORD        Z30, Z31, Z31
 
 // MASKS sets K2, K3 and K4 for n elements past a multiple of 32. Clobbers AX, CX.
 #define MASKS(n) \
@@ -252,7 +251,7 @@ done:                               \
 //	AX, DX    k, and its limit n rounded down to 32
 //	DI, R15   output of the first row; rows left
 //	Z0..Z7    accumulators
-//	Z24       weights; Z28 inputs; Z29 scratch
+//	Z24       weights; Z28 inputs; Z29..Z31 and K1 for VBMI
 #define ROW(LOAD, m, a) \
 	LOAD(m, Z24);             \
 	VFMADD231PS Z24, Z28, a
@@ -326,12 +325,10 @@ done:                               \
 
 // func tile6BF16AVX512(out *float32, outStride int, w unsafe.Pointer, wStride int, x *float32, xStride, rows, cols, n int)
 TEXT ·tile6BF16AVX512(SB), NOSPLIT, $0-72
-	WIDENING
 	TILES(64, 1, BF16LO, BF16HI, BF16TLO, BF16THI, ZERO6, COLUMNS6, TAIL6, STORE6)
 
 // func tile3BF16AVX512(out *float32, outStride int, w unsafe.Pointer, wStride int, x *float32, xStride, rows, cols, n int)
 TEXT ·tile3BF16AVX512(SB), NOSPLIT, $0-72
-	WIDENING
 	TILES(64, 1, BF16LO, BF16HI, BF16TLO, BF16THI, ZERO3, COLUMNS3, TAIL3, STORE3)
 
 // func tile6F16AVX512(out *float32, outStride int, w unsafe.Pointer, wStride int, x *float32, xStride, rows, cols, n int)
@@ -352,8 +349,12 @@ TEXT ·tile3F32AVX512(SB), NOSPLIT, $0-72
 
 // func column8BF16AVX512(out *float32, w unsafe.Pointer, x *float32, rows, n int)
 TEXT ·column8BF16AVX512(SB), NOSPLIT, $0-40
-	WIDENING
 	COLUMN8(64, 1, BF16LO, BF16HI, BF16TLO, BF16THI)
+
+// func column8BF16VBMI(out *float32, w unsafe.Pointer, x *float32, rows, n int)
+TEXT ·column8BF16VBMI(SB), NOSPLIT, $0-40
+	VBMITABLE
+	COLUMN8(64, 1, VBMILO, VBMIHI, VBMITLO, VBMITHI)
 
 // func column8F16AVX512(out *float32, w unsafe.Pointer, x *float32, rows, n int)
 TEXT ·column8F16AVX512(SB), NOSPLIT, $0-40
