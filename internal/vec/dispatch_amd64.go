@@ -207,5 +207,10 @@ func f32ToBF16(dst []uint16, src []float32) {
 		f32ToBF16AVX512(&dst[0], &src[0], len(src))
 		return
 	}
-	f32ToBF16Plain(dst, src)
+	whole := 0
+	if active == avx2 && len(src) >= 8 {
+		whole = len(src) &^ 7
+		f32ToBF16AVX2(&dst[0], &src[0], whole)
+	}
+	f32ToBF16Plain(dst[whole:], src[whole:])
 }

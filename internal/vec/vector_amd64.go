@@ -3,6 +3,8 @@ package vec
 // expTable holds the constants of the vector exponential: the clamps beyond
 // which the result is +Inf or 0, 1/ln 2, ln 2 in two parts, and e^r = 1 + r +
 // r²·P(r) on |r| ≤ ln 2 / 2 with P from the highest coefficient down (Cephes).
+//
+//lint:ignore U1000 the assembly reads it
 var expTable = [12]float32{
 	89, -105, 1.44269504088896341,
 	0.693147182464599609375, -1.904654299957767878541e-9,
@@ -58,6 +60,9 @@ func bf16ToF32AVX2(dst *float32, src *uint16, n int)
 
 //go:noescape
 func f16ToF32AVX2(dst *float32, src *uint16, n int)
+
+//go:noescape
+func f32ToBF16AVX2(dst *uint16, src *float32, n int)
 
 //go:noescape
 func f32ToF16AVX2(dst *uint16, src *float32, n int)

@@ -143,6 +143,23 @@ loop:                     \
 
 #define BF16TOF32 VPMOVZXWD (SI), Y0; VPSLLD $16, Y0, Y0; VMOVUPS Y0, (DI)
 #define F16TOF32 VCVTPH2PS (SI), Y0; VMOVUPS Y0, (DI)
+
+// Adds 0x7fff and the lowest bit kept, then drops the lower half; where the
+// element is NaN, sets the quiet bit instead. Y13 = 1, Y14 = 0x7fff, Y15 = 0x40.
+#define F32TOBF16 \
+	VMOVUPS      (SI), Y0;            \
+	VPSRLD       $16, Y0, Y1;         \
+	VPAND        Y13, Y1, Y2;         \
+	VPADDD       Y14, Y2, Y2;         \
+	VPADDD       Y0, Y2, Y2;          \
+	VPSRLD       $16, Y2, Y2;         \
+	VPOR         Y15, Y1, Y1;         \
+	VCMPPS       $3, Y0, Y0, Y3;      \
+	VBLENDVPS    Y3, Y1, Y2, Y2;      \
+	VEXTRACTI128 $1, Y2, X1;          \
+	VPACKUSDW    X1, X2, X2;          \
+	VMOVDQU      X2, (DI)
+
 #define F32TOF16 VMOVUPS (SI), Y0; VCVTPS2PH $0, Y0, (DI)
 
 // One step of four rows of the state, p to p+3, or of one.
@@ -187,6 +204,14 @@ TEXT ·bf16ToF32AVX2(SB), NOSPLIT, $0-24
 // func f16ToF32AVX2(dst *float32, src *uint16, n int)
 TEXT ·f16ToF32AVX2(SB), NOSPLIT, $0-24
 	CONVERT(16, 32, F16TOF32)
+
+// func f32ToBF16AVX2(dst *uint16, src *float32, n int)
+TEXT ·f32ToBF16AVX2(SB), NOSPLIT, $0-24
+	VPCMPEQD Y0, Y0, Y0
+	VPSRLD   $31, Y0, Y13
+	VPSRLD   $17, Y0, Y14
+	VPSLLD   $6, Y13, Y15
+	CONVERT(32, 16, F32TOBF16)
 
 // func f32ToF16AVX2(dst *uint16, src *float32, n int)
 TEXT ·f32ToF16AVX2(SB), NOSPLIT, $0-24
