@@ -111,7 +111,7 @@ func TestExp(t *testing.T) {
 		for range 20000 {
 			src = append(src, float32(rng.NormFloat64()))
 		}
-		dst, worst := make([]float32, len(src)), 0
+		dst, worst := make([]float32, len(src)), int64(0)
 		Exp(dst, src)
 		for i, x := range src {
 			want := float32(math.Exp(float64(x)))
@@ -126,15 +126,15 @@ func TestExp(t *testing.T) {
 }
 
 // ulps counts the floats from a to b. NaN equals NaN.
-func ulps(a, b float32) int {
+func ulps(a, b float32) int64 {
 	if a != a || b != b {
 		if a != a && b != b {
 			return 0
 		}
-		return math.MaxInt
+		return math.MaxInt64
 	}
-	order := func(v float32) int {
-		i := int(math.Float32bits(v))
+	order := func(v float32) int64 {
+		i := int64(math.Float32bits(v))
 		if i >= 1<<31 {
 			return 1<<31 - i
 		}
