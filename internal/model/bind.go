@@ -27,6 +27,11 @@ const (
 	HeadPart      Part = "head"
 )
 
+// Parts returns all parts, in the order in which a token meets them.
+func Parts() []Part {
+	return []Part{Embedding, AttentionPart, MambaPart, MLPPart, RouterPart, RoutedPart, SharedPart, NormPart, HeadPart}
+}
+
 // Weights is where a model's tensors come from.
 type Weights interface {
 	Tensors() []safetensors.Tensor

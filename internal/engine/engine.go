@@ -1,0 +1,301 @@
+// Package engine runs many requests on one model: it queues them, packs their
+// tokens into steps, samples, and delivers ids. Requests arrive at any time,
+// share steps and end independently.
+//
+// It sees ids only. Text, templates and files are its callers' business.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/godwit-llm/godwit/internal/kv"
+	"github.com/godwit-llm/godwit/internal/model"
+	"github.com/godwit-llm/godwit/internal/ops"
+)
+
+// ErrClosed is returned for requests to an engine that was closed.
+var ErrClosed = errors.New("engine is closed")
+
+// Engine owns a model. Its loop is the only caller of the model's backend.
+type Engine struct {
+	model   *model.Model
+	backend ops.Backend
+	pool    *kv.Pool
+	context int
+
+	mu     sync.Mutex
+	queue  []*sequence // submitted, not yet admitted
+	fault  error       // ended the engine
+	closed bool
+	wake   chan struct{}
+	done   chan struct{}
+
+	active  []*sequence // admitted, oldest first; the loop's own
+	batch   ops.Batch
+	rows    []outputRow
+	params  []ops.Sampling
+	results []ops.Sampled
+}
+
+// outputRow says whose logits a row of the step holds.
+type outputRow struct {
+	owner    *sequence
+	position int
+}
+
+// New starts the loop of an engine whose sequences have at most context
+// positions.
+func New(m *model.Model, backend ops.Backend, context int) *Engine {
+	l := m.Limits
+	e := &Engine{
+		model: m, backend: backend, context: context,
+		pool:    kv.New(l.Pages, l.PageSize, l.Sequences),
+		wake:    make(chan struct{}, 1),
+		done:    make(chan struct{}),
+		results: make([]ops.Sampled, l.Outputs),
+	}
+	e.batch.MaxPages = e.pool.Need(context)
+	go e.loop()
+	return e
+}
+
+// Submit queues a request. Its tokens come out of the stream.
+func (e *Engine) Submit(ctx context.Context, r Request) (*Stream, error) {
+	if err := e.check(&r); err != nil {
+		return nil, err
+	}
+	q := newSequence(ctx, r)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.fault != nil:
+		return nil, e.fault
+	case e.closed:
+		return nil, ErrClosed
+	}
+	e.queue = append(e.queue, q)
+	context.AfterFunc(q.ctx, e.rouse)
+	e.rouse()
+	return q.stream, nil
+}
+
+// check refuses what can never run, and cuts MaxTokens to the context.
+func (e *Engine) check(r *Request) error {
+	refuse := func(format string, args ...any) error {
+		return fmt.Errorf("engine: %w: "+format, append([]any{ErrRequest}, args...)...)
+	}
+	if len(r.IDs) == 0 {
+		return refuse("the prompt is empty, want at least one token")
+	}
+	room := e.context - len(r.IDs)
+	if r.Score {
+		room++ // nothing comes after the prompt
+		r.MaxTokens = 0
+	} else if r.MaxTokens < 1 {
+		return refuse("the maximum of new tokens is %d, want at least 1", r.MaxTokens)
+	}
+	if room < 1 {
+		return refuse("the prompt has %d tokens, want less than the context of %d", len(r.IDs), e.context)
+	}
+	r.MaxTokens = min(r.MaxTokens, room)
+	for i, id := range r.IDs {
+		if id < 0 || int(id) >= e.model.Vocab {
+			return refuse("token %d of the prompt is %d, want an id from 0 to %d", i, id, e.model.Vocab-1)
+		}
+	}
+	for id := range r.Sampling.Bias {
+		if id < 0 || int(id) >= e.model.Vocab {
+			return refuse("logit bias for id %d, want an id from 0 to %d", id, e.model.Vocab-1)
+		}
+	}
+	if n := len(r.IDs) + r.MaxTokens; !e.pool.Fits(n) {
+		return refuse("%d tokens need room in the cache, which has %d", n, e.model.Limits.Pages*e.model.Limits.PageSize)
+	}
+	return nil
+}
+
+func (e *Engine) rouse() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Close ends all requests as cancelled and waits for the loop to stop.
+func (e *Engine) Close() {
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
+	e.rouse()
+	<-e.done
+}
+
+func (e *Engine) loop() {
+	defer close(e.done)
+	for {
+		if e.stopping() {
+			return
+		}
+		e.admit()
+		e.active = dropCancelled(e.active, e.pool)
+		if len(e.active) == 0 {
+			<-e.wake
+			continue
+		}
+		e.pack()
+		if err := e.step(); err != nil {
+			e.fail(err)
+		}
+	}
+}
+
+// stopping ends everything once the engine is closed or at fault.
+func (e *Engine) stopping() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.closed && e.fault == nil {
+		return false
+	}
+	err := e.fault
+	if err == nil {
+		err = fmt.Errorf("engine: %w: %w", ErrCancelled, ErrClosed)
+	}
+	for _, q := range append(e.active, e.queue...) {
+		q.end(Cancelled, -1, err)
+	}
+	e.active, e.queue = nil, nil
+	return true
+}
+
+func (e *Engine) fail(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.fault = fmt.Errorf("engine: step failed: %w", err)
+}
+
+// admit moves requests from the queue into the running set, in the order of
+// their arrival, as long as there are pages and a slot for all the positions
+// that they may come to need.
+func (e *Engine) admit() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.queue = dropCancelled(e.queue, nil)
+	for len(e.queue) > 0 {
+		q := e.queue[0]
+		held, ok := e.pool.Take(q.positions())
+		if !ok {
+			return
+		}
+		q.held, q.admitted = held, time.Now()
+		e.active = append(e.active, q)
+		e.queue = e.queue[1:]
+	}
+}
+
+// dropCancelled ends the sequences whose context is done.
+func dropCancelled(list []*sequence, pool *kv.Pool) []*sequence {
+	kept := list[:0]
+	for _, q := range list {
+		if q.ctx.Err() == nil {
+			kept = append(kept, q)
+			continue
+		}
+		if pool != nil {
+			pool.Give(q.held)
+		}
+		q.cancelled()
+	}
+	clear(list[len(kept):])
+	return kept
+}
+
+// pack builds the next step: a token for every sequence that decodes, then
+// pieces of prompts in the order of arrival, up to the limits of a step.
+func (e *Engine) pack() {
+	b := &e.batch
+	b.Tokens, b.Positions, b.Slots = b.Tokens[:0], b.Positions[:0], b.Slots[:0]
+	b.Pages, b.Outputs, b.Start = b.Pages[:0], b.Outputs[:0], append(b.Start[:0], 0)
+	e.rows, e.params = e.rows[:0], e.params[:0]
+	for _, prompts := range []bool{false, true} {
+		for _, q := range e.active {
+			if q.decoding() != prompts {
+				e.add(q)
+			}
+		}
+	}
+}
+
+// add appends as many of q's next tokens as the step still has room for.
+func (e *Engine) add(q *sequence) {
+	l, b := e.model.Limits, &e.batch
+	n := min(len(q.ids)-q.fed, l.Tokens-len(b.Tokens))
+	switch room := l.Outputs - len(b.Outputs); {
+	case q.Score:
+		n = min(n, room)
+	case room == 0:
+		n = min(n, len(q.ids)-q.fed-1) // the row that is sampled has to wait
+	}
+	if n <= 0 {
+		return
+	}
+	for i := range n {
+		p := q.fed + i
+		if q.Score || p == len(q.ids)-1 {
+			b.Outputs = append(b.Outputs, int32(len(b.Tokens)))
+			e.rows = append(e.rows, outputRow{q, p})
+			e.params = append(e.params, q.sampling(p))
+		}
+		b.Tokens = append(b.Tokens, q.ids[p])
+		b.Positions = append(b.Positions, int32(p))
+	}
+	q.fed += n
+	b.Start = append(b.Start, int32(len(b.Tokens)))
+	b.Slots = append(b.Slots, q.held.Slot)
+	for i := range b.MaxPages {
+		page := int32(-1)
+		if i < len(q.held.Pages) {
+			page = q.held.Pages[i]
+		}
+		b.Pages = append(b.Pages, page)
+	}
+}
+
+// step runs the packed batch and hands out the sampled tokens.
+func (e *Engine) step() error {
+	logits, err := e.model.Forward(&e.batch)
+	if err != nil {
+		return err
+	}
+	results := e.results[:len(e.params)]
+	if err := e.backend.Sample(results, logits, e.params); err != nil {
+		return err
+	}
+	now := time.Now()
+	for i, row := range e.rows {
+		if row.owner.ended {
+			continue
+		}
+		if results[i].Invalid {
+			row.owner.end(Cancelled, -1, fmt.Errorf("engine: the model's logits after %d tokens are not numbers", row.position+1))
+			e.release(row.owner)
+		} else if row.owner.accept(row.position, results[i], now) {
+			e.release(row.owner)
+		}
+	}
+	return nil
+}
+
+// release takes a sequence that has ended out of the running set.
+func (e *Engine) release(q *sequence) {
+	for i, other := range e.active {
+		if other == q {
+			e.pool.Give(q.held)
+			e.active = append(e.active[:i], e.active[i+1:]...)
+			return
+		}
+	}
+}
