@@ -128,6 +128,7 @@ func TestCompany(t *testing.T) {
 					t.Errorf("request %d: got %v in company, %v alone", i, ids(tokens), want)
 				}
 			}
+			together.Close()
 			if pages, slots := together.pool.Free(); pages != tight.Pages || slots != tight.Sequences {
 				t.Errorf("after all requests %d pages and %d slots are free, want %d and %d", pages, slots, tight.Pages, tight.Sequences)
 			}
