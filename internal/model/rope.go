@@ -7,13 +7,13 @@ import (
 )
 
 // rotary reads the rotary position encoding of heads of the given width from
-// rope_parameters (the spelling of transformers 5), rope_scaling (the older
-// one) and the top-level fields. The formulas are those of transformers'
+// rope_scaling, or else rope_parameters (the spelling of transformers 5), and
+// the top-level fields. The formulas are those of transformers'
 // modeling_rope_utils.
 func (f *fields) rotary(headDim, context int, theta, partial float64) *ops.Rotary {
 	partial = f.within(0, 1, partial, "partial_rotary_factor", "rope_percent", "rope_percentage")
 	theta = f.within(1, 1e30, theta, "rope_theta")
-	s := f.sub("rope_parameters", "rope_scaling")
+	s := f.sub("rope_scaling", "rope_parameters")
 	if s == nil {
 		s = &fields{path: f.path, raw: nil}
 	}

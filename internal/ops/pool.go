@@ -25,6 +25,10 @@ type pool struct {
 // microseconds.
 const spins = 20000
 
+// yield is how often the caller looks whether the workers are done before it
+// lets other goroutines run.
+const yield = 1000
+
 func newPool(threads int) *pool {
 	p := &pool{workers: threads - 1}
 	p.wake = make([]chan struct{}, p.workers)
@@ -60,8 +64,10 @@ func (p *pool) each(n, grain int, body func(worker, from, to int)) {
 	p.turn.Add(1)
 	p.rouse()
 	p.share(0)
-	for p.running.Load() > 0 {
-		runtime.Gosched()
+	for n := 1; p.running.Load() > 0; n++ {
+		if n%yield == 0 {
+			runtime.Gosched()
+		}
 	}
 	p.body = nil
 }
