@@ -109,7 +109,7 @@ func (m *modelFile) read(s *scanner) {
 
 // readVocab reads {"token": id, …} or [["token", score], …].
 func (m *modelFile) readVocab(s *scanner) {
-	m.vocab = newVocab()
+	m.vocab = newVocab(len(s.data) / 64) // about right for published files
 	limit := max(len(s.data), minIDs)
 	if s.next() == '[' {
 		m.readScores(s)
@@ -245,14 +245,16 @@ func (m *modelFile) buildBPE(r *reader, bytes bool) (model, error) {
 		return nil, m.options.errorf("merges is missing, want an array")
 	}
 	b.merges = newMerges(len(m.merges))
-	var text []byte
+	text, id := []byte(nil), int32(-1)
 	for rank, p := range m.merges {
 		right := m.vocab.text(p.right)
 		if len(right) < len(b.prefix) {
 			return nil, m.options.errorf("merges[%d]: %q is shorter than continuing_subword_prefix", rank, clip(string(right)))
 		}
 		text = append(append(text[:0], m.vocab.text(p.left)...), right[len(b.prefix):]...)
-		id := m.vocab.find(text)
+		if id++; !m.vocab.has(id) || string(m.vocab.text(id)) != string(text) { // tokens mostly stand in the order of merges
+			id = m.vocab.find(text)
+		}
 		if id < 0 {
 			return nil, m.options.errorf("merges[%d]: the token %q is not in model.vocab", rank, clip(string(text)))
 		}

@@ -12,26 +12,42 @@ const minIDs = 1 << 20
 // vocab maps token texts to ids and back. It is filled once, then only read.
 type vocab struct {
 	seed  maphash.Seed
-	arena []byte  // the texts, back to back in the order of add
-	spans []span  // by id; an end of 0 marks an id without a token
-	slots []int32 // hash table with open addressing: id+1, 0 for empty
+	arena []byte // the texts, back to back in the order of add
+	spans []span // by id; an end of 0 marks an id without a token
+	slots []slot // hash table with open addressing
 	count int
 }
 
 // span is a range of bytes: [start, end).
 type span struct{ start, end uint32 }
 
-func newVocab() *vocab {
-	// The first byte is unused, so that a span's end is never 0.
-	return &vocab{seed: maphash.MakeSeed(), arena: make([]byte, 1, 1<<12), slots: make([]int32, 1<<8)}
+// slot is an entry of the hash table. It holds all that a look-up needs but
+// the text itself, since every other place to look is a cache miss.
+type slot struct {
+	hash uint32
+	id   int32 // plus one; 0 for empty
+	span
 }
 
-// slot returns where a text is in the table, or where it belongs.
-func (v *vocab) slot(text []byte) int {
-	mask := len(v.slots) - 1
-	for i := int(maphash.Bytes(v.seed, text)) & mask; ; i = (i + 1) & mask {
-		if id := v.slots[i] - 1; id < 0 || string(v.text(id)) == string(text) {
-			return i
+// newVocab returns a vocabulary with room for n tokens.
+func newVocab(n int) *vocab {
+	size := 1 << 8
+	for size < 2*n {
+		size *= 2
+	}
+	// The first byte is unused, so that a span's end is never 0.
+	return &vocab{seed: maphash.MakeSeed(), arena: make([]byte, 1, 1<<12), slots: make([]slot, size)}
+}
+
+// slot returns where a text is in the table, or the empty place where it belongs.
+func (v *vocab) slot(text []byte) (place *slot, hash uint32) {
+	sum := maphash.Bytes(v.seed, text)
+	hash = uint32(sum >> 32)
+	mask := uint64(len(v.slots) - 1)
+	for i := sum & mask; ; i = (i + 1) & mask {
+		s := &v.slots[i]
+		if s.id == 0 || s.hash == hash && string(v.arena[s.start:s.end]) == string(text) {
+			return s, hash
 		}
 	}
 }
@@ -48,7 +64,10 @@ func (v *vocab) has(id int32) bool {
 }
 
 // find returns the id of a text, -1 if it has none.
-func (v *vocab) find(text []byte) int32 { return v.slots[v.slot(text)] - 1 }
+func (v *vocab) find(text []byte) int32 {
+	s, _ := v.slot(text)
+	return s.id - 1
+}
 
 // add enters a token. It returns false, and enters nothing, if the text or the
 // id is taken.
@@ -59,19 +78,24 @@ func (v *vocab) add(text []byte, id int32) bool {
 	if 2*v.count >= len(v.slots) {
 		v.grow()
 	}
-	i := v.slot(text)
-	if v.slots[i] != 0 {
+	s, hash := v.slot(text)
+	if s.id != 0 {
 		return false
-	}
-	v.slots[i] = id + 1
-	for int(id) >= len(v.spans) {
-		v.spans = append(v.spans, make([]span, 1+int(id)-len(v.spans))...)
 	}
 	start := len(v.arena)
 	v.arena = append(v.arena, text...)
-	v.spans[id] = span{uint32(start), uint32(len(v.arena))}
-	v.count++
+	*s = slot{hash, id + 1, span{uint32(start), uint32(len(v.arena))}}
+	v.place(id, s.span)
 	return true
+}
+
+// place enters where an id's text is.
+func (v *vocab) place(id int32, at span) {
+	for int(id) >= len(v.spans) {
+		v.spans = append(v.spans, make([]span, 1+int(id)-len(v.spans))...)
+	}
+	v.spans[id] = at
+	v.count++
 }
 
 // alias enters a token whose text may be taken: the text then finds the new id.
@@ -83,23 +107,19 @@ func (v *vocab) alias(text []byte, id int32) bool {
 	if v.add(text, id) {
 		return true
 	}
-	i := v.slot(text)
-	at := v.spans[v.slots[i]-1]
-	v.slots[i] = id + 1
-	for int(id) >= len(v.spans) {
-		v.spans = append(v.spans, span{})
-	}
-	v.spans[id] = at
-	v.count++
+	s, _ := v.slot(text)
+	s.id = id + 1
+	v.place(id, s.span)
 	return true
 }
 
-// grow enlarges the table.
+// grow doubles the table.
 func (v *vocab) grow() {
-	v.slots = make([]int32, 4*len(v.slots))
+	v.slots = make([]slot, 2*len(v.slots))
 	for id := range v.spans { // in order, so that of equal texts the last id stays
 		if v.has(int32(id)) {
-			v.slots[v.slot(v.text(int32(id)))] = int32(id) + 1
+			s, hash := v.slot(v.text(int32(id)))
+			*s = slot{hash, int32(id) + 1, v.spans[id]}
 		}
 	}
 }
