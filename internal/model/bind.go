@@ -265,23 +265,25 @@ func (w *binder) as(p Part) (restore func()) {
 	return func() { w.part = before }
 }
 
-// head binds the output projection. Where embeddings are tied, either of the
-// two names may hold the matrix.
+// head binds the embedding table and the output projection. Tied models store
+// one of the two, under either name. Where both are stored both are used, as
+// transformers does: equal ones give the same result, and different ones mean
+// that tie_word_embeddings is wrong.
 func (w *binder) head(embedding string, vocab, hidden int, tied bool) (table ops.Tensor, head *ops.Linear) {
 	const output = "lm_head"
-	restore := w.as(Embedding)
+	stored := w.has(output + ".weight")
 	source := embedding
-	if tied && !w.has(embedding+".weight") {
-		source = output
+	if tied && stored && !w.has(embedding+".weight") {
+		source, stored = output, false
 	}
+	restore := w.as(Embedding)
 	table = w.matrix(source+".weight", vocab, hidden)
 	restore()
-	defer w.as(HeadPart)()
-	if !tied {
-		return table, w.linear(output, vocab, hidden, false)
+	if tied && !stored {
+		return table, &ops.Linear{In: hidden, Out: vocab, Weight: []ops.Tensor{table}}
 	}
-	w.ignore(output + ".weight")
-	return table, &ops.Linear{In: hidden, Out: vocab, Weight: []ops.Tensor{table}}
+	defer w.as(HeadPart)()
+	return table, w.linear(output, vocab, hidden, false)
 }
 
 // ignore marks a tensor as used where it is there.

@@ -60,15 +60,16 @@ func (a *Account) Parameters(part Part) int64 {
 
 // BytesPerToken returns the bytes of weights that one decoded token reads: of
 // the embedding one row, of the routed experts the chosen ones, of everything
-// else all. A tied embedding is read whole, as the head.
+// else all. An embedding that is the head as well is read whole.
 func (a *Account) BytesPerToken() int64 {
 	n := 0.0
+	tied := a.Parameters(HeadPart) == 0
 	for _, u := range a.Usage {
 		size := float64(u.Tensor.Len())
 		switch {
 		case u.Part == RoutedPart:
 			size *= a.ActiveExperts
-		case u.Part == Embedding && !a.Config.Tied:
+		case u.Part == Embedding && !tied:
 			size /= float64(a.Config.Vocab)
 		}
 		n += size
