@@ -61,6 +61,7 @@ func (s *addedSet) candidate(text string, i int) int {
 // them; at is where the rest starts in text.
 func (s *addedSet) split(text string, token func(id int32), rest func(part string, at int)) {
 	done := 0
+	var spaces spaceRun
 	for i := 0; s.trie != nil; {
 		if i = s.candidate(text, i); i == len(text) {
 			break
@@ -77,10 +78,10 @@ func (s *addedSet) split(text string, token func(id int32), rest func(part strin
 			continue
 		}
 		if t.lstrip { // not beyond the token before
-			start = max(done, len(strings.TrimRightFunc(text[:start], isSpace)))
+			start = done + len(strings.TrimRightFunc(text[done:max(done, start)], isSpace))
 		}
 		if t.rstrip {
-			end = len(text) - len(strings.TrimLeftFunc(text[end:], isSpace))
+			end = spaces.end(text, end)
 		}
 		if done < start {
 			rest(text[done:start], done)
@@ -91,6 +92,18 @@ func (s *addedSet) split(text string, token func(id int32), rest func(part strin
 	if done != len(text) {
 		rest(text[done:], done)
 	}
+}
+
+// spaceRun remembers the run of white space last looked at, so that tokens
+// which are white space themselves do not look at it again and again.
+type spaceRun struct{ from, to int }
+
+// end returns where the white space from text[i:] on ends.
+func (s *spaceRun) end(text string, i int) int {
+	if i < s.from || i >= s.to {
+		s.from, s.to = i, len(text)-len(strings.TrimLeftFunc(text[i:], isSpace))
+	}
+	return s.to
 }
 
 func isSpace(r rune) bool { return classes().of(r)&clsSpace != 0 }

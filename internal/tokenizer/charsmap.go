@@ -84,14 +84,14 @@ func (m *charsmap) normalize(s string) (string, bool) {
 	for len(s) > 0 {
 		var cluster string
 		cluster, s, _, state = uniseg.FirstGraphemeClusterInString(s, state)
-		if len(cluster) < 6 {
+		if len(cluster) < 6 && b.Len() < maxText {
 			if text, ok := m.find(cluster); ok {
 				b.WriteString(text)
 				continue
 			}
 		}
 		for _, r := range cluster {
-			if text, ok := m.find(string(r)); ok {
+			if text, ok := m.find(string(r)); ok && b.Len() < maxText {
 				b.WriteString(text)
 			} else {
 				b.WriteRune(r)

@@ -386,6 +386,9 @@ func readDecoder(n *node, out []decoder) ([]decoder, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
+	if len(out) > maxSteps {
+		return nil, n.errorf("more than %d steps", maxSteps)
+	}
 	var d decoder
 	switch kind {
 	case "Sequence":
@@ -410,7 +413,7 @@ func readDecoder(n *node, out []decoder) ([]decoder, error) {
 	case "Strip":
 		d = trim{r.char("content"), r.count("start", 1<<20), r.count("stop", 1<<20)}
 	case "Replace":
-		rule := replace{readPattern(r, "pattern"), r.str("content")}
+		rule := replace{readPattern(r, "pattern"), r.str("content"), maxToken}
 		d = each(func(_ int, token string) string {
 			text, _ := rule.normalize(token)
 			return text

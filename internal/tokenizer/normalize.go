@@ -70,31 +70,46 @@ func (n prepend) normalize(s string) (string, bool) {
 type replace struct {
 	matcher matcher
 	content string
+	limit   int // a text that would grow beyond this many bytes stays as it is
 }
+
+const (
+	maxText  = 1 << 28 // to which replacements may make a text grow, in bytes
+	maxToken = 1 << 22 // … and a token that is decoded
+)
 
 func (n replace) normalize(s string) (string, bool) {
 	if l, ok := n.matcher.(literal); ok && l != "" {
+		if len(n.content) > len(l) && n.tooLong(s, strings.Count(s, string(l))) {
+			return s, false
+		}
 		_, size := utf8.DecodeRuneInString(string(l))
 		cut := strings.HasPrefix(s, string(l)) && (n.content == "" || size < len(l))
 		return strings.ReplaceAll(s, string(l), n.content), cut
 	}
+	if s == "" {
+		return s, false
+	}
 	spans := n.matcher.matches(s, nil)
-	if s == "" || len(spans) == 0 {
+	if len(spans) == 0 || n.tooLong(s, len(spans)) {
 		return s, false
 	}
 	var b strings.Builder
-	at, cut := uint32(0), false
+	at := uint32(0)
 	for _, m := range spans {
 		b.WriteString(s[at:m.start])
 		b.WriteString(n.content)
-		if m.start == 0 && m.end > 0 {
-			_, size := utf8.DecodeRuneInString(s)
-			cut = n.content == "" || size < int(m.end)
-		}
 		at = m.end
 	}
 	b.WriteString(s[at:])
-	return b.String(), cut
+	_, size := utf8.DecodeRuneInString(s)
+	first := spans[0]
+	return b.String(), first.start == 0 && first.end > 0 && (n.content == "" || size < int(first.end))
+}
+
+// tooLong reports whether a number of replacements could make s too long.
+func (n replace) tooLong(s string, count int) bool {
+	return len(n.content) > 0 && count > (n.limit-min(n.limit, len(s)))/len(n.content)
 }
 
 // nmt maps and deletes control characters as the NMT rules have it.
@@ -177,11 +192,17 @@ var plainNormalizers = map[string]func() normalizer{
 	},
 }
 
+// maxSteps bounds the steps of each part of the file, when flattened.
+const maxSteps = 64
+
 // readNormalizer reads one normalizer and appends its steps.
 func readNormalizer(n *node, out normalizers) (normalizers, error) {
 	r, kind := kindOf(n)
 	if r.err != nil {
 		return nil, r.err
+	}
+	if len(out) > maxSteps {
+		return nil, n.errorf("more than %d steps", maxSteps)
 	}
 	if plain := plainNormalizers[kind]; plain != nil {
 		return append(out, plain()), r.done()
@@ -195,9 +216,13 @@ func readNormalizer(n *node, out normalizers) (normalizers, error) {
 			}
 		}
 	case "Replace":
-		out = append(out, replace{readPattern(r, "pattern"), r.str("content")})
+		out = append(out, replace{readPattern(r, "pattern"), r.str("content"), maxText})
 	case "Prepend":
-		out = append(out, prepend(r.str("prepend")))
+		text := r.str("prepend")
+		if len(text) > maxPiece {
+			return nil, n.errorf("prepend: got %d bytes, want at most %d", len(text), maxPiece)
+		}
+		out = append(out, prepend(text))
 	case "Strip":
 		out = append(out, strip{r.flag("strip_left"), r.flag("strip_right")})
 	case "BertNormalizer":

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -24,9 +25,12 @@ const (
 // does not list. Its pattern is rewritten from the reference's dialect, and its
 // classes name the reference's characters.
 //
-// A pattern that would take for ever on a text stops after matchTime: the rest
-// of the text then counts as unmatched.
-type regex struct{ re *regexp2.Regexp }
+// A pattern that takes longer than matchTime on a text gives up there: the rest
+// of the text then counts as unmatched. After that it has half the time, and so on.
+type regex struct {
+	re    *regexp2.Regexp
+	given atomic.Int32 // how often it has given up
+}
 
 // newRegex translates and compiles a pattern.
 func newRegex(pattern string) (*regex, error) {
@@ -43,7 +47,7 @@ func newRegex(pattern string) (*regex, error) {
 		return nil, err
 	}
 	re.MatchTimeout = matchTime
-	return &regex{re}, nil
+	return &regex{re: re}, nil
 }
 
 // matches appends the matches in text as the reference finds them: an empty
@@ -54,10 +58,14 @@ func (r *regex) matches(text string, out []span) []span {
 		at = append(at, uint32(i))
 	}
 	at = append(at, uint32(len(text)))
-	deadline := time.Now().Add(matchTime)
+	deadline := time.Now().Add(matchTime >> min(r.given.Load(), 12))
 	for from, last := 0, -1; from <= len(runes); {
 		m, err := r.re.FindRunesMatchStartingAt(runes, from)
-		if err != nil || m == nil || time.Now().After(deadline) {
+		if err != nil || time.Now().After(deadline) {
+			r.given.Add(1)
+			break
+		}
+		if m == nil {
 			break
 		}
 		start, end := m.RuneIndex, m.RuneIndex+m.RuneLength

@@ -1,5 +1,9 @@
 package tokenizer
 
+// maxAdding bounds the pre-tokenizers that add characters, of which each may
+// double the text.
+const maxAdding = 4
+
 // readSplitters reads "pre_tokenizer", flattened; bytes reports that words stay
 // plain bytes since the last step is byte-level, which the model then does.
 func readSplitters(n *node) (steps []splitter, bytes bool, err error) {
@@ -8,6 +12,16 @@ func readSplitters(n *node) (steps []splitter, bytes bool, err error) {
 	}
 	if steps, err = readSplitter(n, nil); err != nil || len(steps) == 0 {
 		return nil, false, err
+	}
+	adding := 0
+	for _, s := range steps {
+		switch s.(type) {
+		case byteLevel, metaspace:
+			adding++
+		}
+	}
+	if adding > maxAdding {
+		return nil, false, n.errorf("got %d steps that add characters, want at most %d", adding, maxAdding)
 	}
 	if last, ok := steps[len(steps)-1].(byteLevel); ok {
 		last.change = false
@@ -22,6 +36,9 @@ func readSplitter(n *node, out []splitter) ([]splitter, error) {
 	r, kind := kindOf(n)
 	if r.err != nil {
 		return nil, r.err
+	}
+	if len(out) > maxSteps {
+		return nil, n.errorf("more than %d steps", maxSteps)
 	}
 	var step splitter
 	switch kind {
