@@ -109,13 +109,13 @@ func (b *CPU) Begin(batch *Batch) error {
 	return nil
 }
 
-// Read copies a float32 tensor.
+// Read converts each row.
 func (b *CPU) Read(dst []float32, t Tensor) error {
 	if len(dst) < t.Rows*t.Cols {
 		return fmt.Errorf("ops: read: got room for %d values, want %d", len(dst), t.Rows*t.Cols)
 	}
 	for r := range t.Rows {
-		copy(dst[r*t.Cols:], t.row(r))
+		toFloats(dst[r*t.Cols:(r+1)*t.Cols], t, r)
 	}
 	return nil
 }

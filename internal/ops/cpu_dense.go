@@ -13,15 +13,19 @@ func (b *CPU) Embed(out, table Tensor) {
 	}
 }
 
-// toFloats converts row r of a stored matrix.
+// toFloats converts row r of a matrix of any type.
 func toFloats(dst []float32, t Tensor, r int) {
 	switch t.Type {
 	case BF16:
 		vec.BF16ToF32(dst, t.halves(r, r+1))
 	case F16:
 		vec.F16ToF32(dst, t.halves(r, r+1))
+	case I32:
+		for i, v := range t.ints(r) {
+			dst[i] = float32(v)
+		}
 	default:
-		copy(dst, t.singles(r, r+1))
+		copy(dst, t.row(r))
 	}
 }
 
