@@ -66,7 +66,7 @@ func shrunk(tb testing.TB, data []byte) []byte {
 	if vocab, ok := model["vocab"].(map[string]any); ok {
 		keep := map[string]any{}
 		for text, id := range vocab {
-			if id.(float64) < 12 || len(text) == 1 && len(keep) < 30 {
+			if id.(float64) < 30 {
 				keep[text] = id
 			}
 		}
