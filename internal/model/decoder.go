@@ -34,10 +34,13 @@ func (d *decoder) forward(s *step) ops.Tensor {
 		l.mixer.forward(s, x, h)
 		s.see(l.layer, x)
 	}
+	logits := s.logits.Top(s.outputs)
+	if s.outputs == 0 {
+		return logits // a piece of a prompt that is not its end
+	}
 	last := s.h.Top(s.outputs)
 	s.Gather(last, x)
 	s.Norm(last, last, d.norm)
-	logits := s.logits.Top(s.outputs)
 	s.Linear(logits, last, d.head, ops.Epilogue{})
 	return logits
 }

@@ -90,3 +90,19 @@ func greedy(t *testing.T, m *Model, prompt []int32, n int) []int32 {
 	}
 	return out
 }
+
+// TestNoOutputs reads a prompt in two steps, the first of which wants no
+// logits, as that of a long prompt.
+func TestNoOutputs(t *testing.T) {
+	m := load(t, "../../testdata/tiny-dense", testLimits)
+	ids := []int32{1, 78, 1800, 679, 290, 627}
+	want := logits(t, m, piece{tokens: ids})
+	first := pack(m, piece{slot: 1, tokens: ids[:4]})
+	first.Outputs = nil
+	if out, err := m.Forward(first); err != nil || out.Rows != 0 {
+		t.Fatalf("got %v (%v), want no logits", out, err)
+	}
+	if err := sameRows(logits(t, m, piece{slot: 1, position: 4, tokens: ids[4:]}), want[4:]); err != nil {
+		t.Error(err)
+	}
+}

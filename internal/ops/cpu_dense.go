@@ -69,10 +69,9 @@ func inverseRoot(v float32) float32 { return float32(1 / math.Sqrt(float64(v))) 
 func (b *CPU) Linear(out, x Tensor, w *Linear, e Epilogue) {
 	at := 0
 	for _, part := range w.Weight {
-		cost := part.Cols * x.Rows
 		first := at
 		target, stride := b.target(out, e)
-		b.pool.each(part.Rows, grain(cost), func(_, from, to int) {
+		b.pool.each(part.Rows, productGrain(part.Cols*x.Rows), func(_, from, to int) {
 			lo, hi := first+from, first+to
 			multiply(target[lo:], stride, part, from, to, x)
 			b.finish(out, target, stride, w, e, lo, hi)
@@ -80,6 +79,10 @@ func (b *CPU) Linear(out, x Tensor, w *Linear, e Epilogue) {
 		at += part.Rows
 	}
 }
+
+// productGrain returns how many weight rows make a piece of work: never so few
+// that the tiles of a product with many columns stay unfilled.
+func productGrain(cost int) int { return max(48, grain(cost)) }
 
 // target returns where products go before the epilogue: to out itself, unless
 // they are added to it.
