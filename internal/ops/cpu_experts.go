@@ -1,15 +1,13 @@
 package ops
 
-import (
-	"math"
-	"slices"
-)
+import "math"
 
 // expertScratch holds the rows of a step sorted by expert, on their way
 // through the experts. A place is one chosen expert of one row.
 type expertScratch struct {
 	scores []float32 // [experts] of one row
 	choice []float32 // [experts] scores that selection looks at
+	groups []float32 // [groups of experts] their scores
 	order  []int32   // [places] the row of in, mid and out that a place was given
 	first  []int32   // [experts+2] expert e owns rows first[e] to first[e+1]
 	blocks []block
@@ -40,38 +38,48 @@ func (b *CPU) Route(out Routes, x Tensor, r *Router) {
 			s.scores[e] = float32(1 / (1 + math.Exp(-float64(v))))
 			s.choice[e] = s.scores[e] + r.Bias.row(0)[e]
 		}
-		r.restrict(s.choice)
+		r.restrict(s)
 		r.choose(out.IDs.ints(i), out.Weights.row(i), s)
 	}
 }
 
 // restrict takes the experts outside the best TopGroups groups out of the
-// choice. A group's score is the sum of its two best experts'.
-func (r *Router) restrict(choice []float32) {
+// choice.
+func (r *Router) restrict(s *expertScratch) {
 	if r.Groups <= 1 || r.TopGroups >= r.Groups {
 		return
 	}
-	size := len(choice) / r.Groups
-	score := make([]float32, r.Groups)
-	for g := range score {
-		best := slices.Clone(choice[g*size : (g+1)*size])
-		slices.Sort(best)
-		for _, v := range best[max(0, size-2):] {
-			score[g] += v
-		}
+	size := len(s.choice) / r.Groups
+	s.groups = grow(s.groups, r.Groups)
+	for g := range s.groups {
+		s.groups[g] = bestTwo(s.choice[g*size : (g+1)*size])
 	}
 	for range r.Groups - r.TopGroups {
 		worst := 0
-		for g, v := range score {
-			if v < score[worst] {
+		for g, v := range s.groups {
+			if v <= s.groups[worst] {
 				worst = g
 			}
 		}
-		score[worst] = float32(math.Inf(1))
+		s.groups[worst] = float32(math.Inf(1))
 		for e := range size {
-			choice[worst*size+e] = float32(math.Inf(-1))
+			s.choice[worst*size+e] = float32(math.Inf(-1))
 		}
 	}
+}
+
+// bestTwo returns a group's score: the sum of its two largest values.
+func bestTwo(x []float32) float32 {
+	if len(x) == 1 {
+		return x[0]
+	}
+	first, second := max(x[0], x[1]), min(x[0], x[1])
+	for _, v := range x[2:] {
+		if v > second {
+			first, second = max(first, v), min(first, v)
+		}
+	}
+	return first + second
 }
 
 // choose takes the TopK best and computes their weights.

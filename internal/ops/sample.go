@@ -3,6 +3,7 @@ package ops
 import (
 	"cmp"
 	"math"
+	"math/bits"
 	"slices"
 
 	"github.com/godwit-llm/godwit/internal/vec"
@@ -12,9 +13,10 @@ import (
 type sampler struct{ scratch []sampleScratch }
 
 type sampleScratch struct {
-	logits []float32 // [vocabulary] edited and tempered
+	logits []float32 // [vocabulary] edited, less the largest, tempered
 	copy   []float32 // [vocabulary] for selection and sums
 	kept   []int32   // tokens that may still be chosen
+	border []int32   // tokens of which some may still be chosen
 }
 
 // Sample draws by the Gumbel-max rule: the kept token with the largest
@@ -44,7 +46,7 @@ func (s *sampleScratch) sample(logits []float32, p *Sampling) Sampled {
 	}
 	out := Sampled{ID: id, LogProb: logits[id] - norm}
 	if p.Top > 0 {
-		out.TopIDs = s.best(logits, p.Top)
+		out.TopIDs = s.best(make([]int32, 0, min(p.Top, len(logits))), logits, p.Top)
 		for _, t := range out.TopIDs {
 			out.TopLogs = append(out.TopLogs, logits[t]-norm)
 		}
@@ -66,11 +68,13 @@ func (s *sampleScratch) draw(logits []float32, p *Sampling) int32 {
 	for _, e := range p.Edits {
 		e.apply(s.logits)
 	}
-	if p.Temperature <= 0 {
-		return argmax(s.logits)
+	first := argmax(s.logits)
+	top := s.logits[first]
+	if p.Temperature <= 0 || math.IsInf(float64(top), 0) {
+		return first
 	}
 	for i := range s.logits {
-		s.logits[i] /= p.Temperature
+		s.logits[i] = (s.logits[i] - top) / p.Temperature
 	}
 	s.keep(p)
 	return s.gumbel(p)
@@ -97,42 +101,65 @@ func argmax(x []float32) int32 {
 	return int32(best)
 }
 
-// keep lists the tokens that pass the filters.
+// keep lists the tokens that pass the filters. The largest logit is 0.
 func (s *sampleScratch) keep(p *Sampling) {
 	if p.TopK > 0 && p.TopK < len(s.logits) {
-		s.kept = append(s.kept[:0], s.best(s.logits, p.TopK)...)
+		s.kept = s.best(s.kept[:0], s.logits, p.TopK)
 	} else {
-		s.kept = s.kept[:0]
-		for i := range s.logits {
-			s.kept = append(s.kept, int32(i))
+		s.kept = grow(s.kept, len(s.logits))
+		for i := range s.kept {
+			s.kept[i] = int32(i)
 		}
 	}
-	top := s.logits[argmax(s.logits)]
 	if p.TopP > 0 && p.TopP < 1 {
-		s.nucleus(top, float64(p.TopP))
+		s.nucleus(float64(p.TopP))
 	}
 	if p.MinP > 0 {
-		least := top + float32(math.Log(float64(p.MinP)))
-		s.kept = slices.DeleteFunc(s.kept, func(t int32) bool { return s.logits[t] < least })
+		s.drop(math.Log(float64(p.MinP)))
 	}
+}
+
+// drop takes out the tokens whose logits are below least.
+func (s *sampleScratch) drop(least float64) {
+	s.kept = slices.DeleteFunc(s.kept, func(t int32) bool { return s.logits[t] < float32(least) })
 }
 
 // nucleus keeps the most likely tokens up to the one with which their
 // probabilities reach topP. Tokens below the mean of what may be lost cannot
-// be among them and are dropped before the rest is sorted.
-func (s *sampleScratch) nucleus(top float32, topP float64) {
+// be among them. The others are weighed in bins of like logits, so that only
+// those in the bin where the limit lies are sorted.
+func (s *sampleScratch) nucleus(topP float64) {
+	s.copy = grow(s.copy, len(s.logits))
+	vec.Exp(s.copy, s.logits)
 	total := 0.0
 	for _, t := range s.kept {
-		total += math.Exp(float64(s.logits[t] - top))
+		total += float64(s.copy[t])
 	}
-	least := top + float32(math.Log(total*(1-topP)/float64(len(s.kept))))
-	s.kept = slices.DeleteFunc(s.kept, func(t int32) bool { return s.logits[t] < least })
-	byLogit(s.kept, s.logits)
-	sum := 0.0
-	for i, t := range s.kept {
-		sum += math.Exp(float64(s.logits[t] - top))
-		if sum >= topP*total {
-			s.kept = s.kept[:i+1]
+	least := min(0, math.Log(total*(1-topP)/float64(len(s.kept))))
+	s.drop(least)
+	var bins [1024]float64
+	scale := float32(float64(len(bins)-1) / max(-least, 1e-6))
+	bin := func(t int32) int { return min(int(-s.logits[t]*scale), len(bins)-1) }
+	for _, t := range s.kept {
+		bins[bin(t)] += float64(s.copy[t])
+	}
+	limit, sum, last := topP*total, 0.0, 0
+	for last < len(bins)-1 && sum+bins[last] < limit {
+		sum += bins[last]
+		last++
+	}
+	s.border = s.border[:0]
+	s.kept = slices.DeleteFunc(s.kept, func(t int32) bool {
+		at := bin(t)
+		if at == last {
+			s.border = append(s.border, t)
+		}
+		return at >= last
+	})
+	byLogit(s.border, s.logits)
+	for _, t := range s.border {
+		s.kept = append(s.kept, t)
+		if sum += float64(s.copy[t]); sum >= limit {
 			return
 		}
 	}
@@ -145,12 +172,11 @@ func byLogit(tokens []int32, logits []float32) {
 	})
 }
 
-// best returns the n most likely tokens, best first.
-func (s *sampleScratch) best(logits []float32, n int) []int32 {
+// best appends the n most likely tokens to out, which is empty, best first.
+func (s *sampleScratch) best(out []int32, logits []float32, n int) []int32 {
 	n = min(n, len(logits))
 	s.copy = append(s.copy[:0], logits...)
 	least := kthLargest(s.copy, n)
-	out := make([]int32, 0, n)
 	for i, v := range logits {
 		if v > least {
 			out = append(out, int32(i))
@@ -198,24 +224,39 @@ func kthLargest(x []float32, k int) float32 {
 	return x[want]
 }
 
-// gumbel returns the kept token with the largest noisy logit.
+// gumbel returns the kept token with the largest noisy logit. Most tokens are
+// passed over by a bound of their noise, which costs no logarithm.
 func (s *sampleScratch) gumbel(p *Sampling) int32 {
 	best, most := s.kept[0], math.Inf(-1)
+	block, lanes := int32(-1), [4]uint32{}
 	for _, t := range s.kept {
-		if v := float64(s.logits[t]) + noise(p.Seed, p.Step, uint32(t)); v > most {
+		if t/4 != block {
+			block = t / 4
+			lanes = philox([4]uint32{uint32(block), uint32(p.Step), uint32(p.Step >> 32), 0}, uint32(p.Seed), uint32(p.Seed>>32))
+		}
+		r, logit := lanes[t%4]>>9, float64(s.logits[t])
+		if logit+noiseBound(r) < most {
+			continue
+		}
+		if v := logit + noise(r); v > most {
 			best, most = t, v
 		}
 	}
 	return best
 }
 
-// noise returns standard Gumbel noise for a token: -log(-log(u)) where u is
-// lane token%4 of Philox4x32-10 with the seed as its key and (token/4, step)
-// as its counter. u has 23 random bits and never is 0 or 1.
-func noise(seed, step uint64, token uint32) float64 {
-	lanes := philox([4]uint32{token / 4, uint32(step), uint32(step >> 32), 0}, uint32(seed), uint32(seed>>32))
-	u := (float64(lanes[token%4]>>9) + 0.5) / (1 << 23)
+// noise returns standard Gumbel noise, -log(-log(u)), for 23 random bits. They
+// come from lane token%4 of Philox4x32-10 with the seed as its key and
+// (token/4, step) as its counter. u never is 0 or 1.
+func noise(r uint32) float64 {
+	u := (float64(r) + 0.5) / (1 << 23)
 	return -math.Log(-math.Log(u))
+}
+
+// noiseBound returns no less than noise: since -log(u) ≥ 1-u, that is at most
+// -log(1-u), and 1-u is at least its leading bit.
+func noiseBound(r uint32) float64 {
+	return math.Ln2 * float64(24-bits.Len32(1<<23-1-r))
 }
 
 // philox is the counter-based generator Philox4x32 with ten rounds (Salmon et

@@ -50,17 +50,17 @@ func appendCases() []attentionCase {
 
 func appendRotated(f *fixture) {
 	for _, c := range appendCases() {
-		f.each(c.String(), func(f *fixture) { newAttention(f, c, 64).run(false) })
+		f.each(c.String(), func(f *fixture) { newAttention(f, c, 32).run(false) })
 	}
 }
 
 func attend(f *fixture) {
 	for _, c := range attendCases() {
-		f.each(c.String(), func(f *fixture) { newAttention(f, c, 64).run(true) })
+		f.each(c.String(), func(f *fixture) { newAttention(f, c, 32).run(true) })
 	}
 	f.each("long", func(f *fixture) {
 		c := attentionCase{"long", 4, 1, 32, 16, 0, nil}
-		a := newAttention(f, c, 64)
+		a := newAttention(f, c, 320)
 		s := &sequence{}
 		a.step(true, piece{s, 300})
 		a.step(true, piece{s, 1})
@@ -96,15 +96,16 @@ type attention struct {
 	k, v  map[int32][]*matrix // rows of each sequence, by the sequence's slot
 }
 
-func newAttention(f *fixture, c attentionCase, positions int) *attention {
+// newAttention returns a layer for three sequences of the given length.
+func newAttention(f *fixture, c attentionCase, length int) *attention {
 	f.Helper()
-	maxPages := (5*positions + c.pageSize - 1) / c.pageSize
+	maxPages := (length + c.pageSize - 1) / c.pageSize
 	a := &attention{fixture: f, attentionCase: c, k: map[int32][]*matrix{}, v: map[int32][]*matrix{}}
 	a.Attention = ops.Attention{
 		Heads: c.heads, KVHeads: c.kvHeads, HeadDim: c.headDim, Window: c.window,
 		Scale: float32(1 / math.Sqrt(float64(c.headDim))), Rotary: c.rotary,
 	}
-	pages := 2 * maxPages
+	pages := 3 * maxPages
 	a.world = f.world(pages, c.pageSize, maxPages)
 	cache, err := f.dev.Cache(pages, c.pageSize, c.kvHeads, c.headDim)
 	f.must(err)

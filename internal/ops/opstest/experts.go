@@ -14,7 +14,7 @@ type routeCase struct {
 	groups, topGroups int
 	normalize         bool
 	scale             float32
-	ties              bool // pairs of experts have the same weights and bias
+	ties              int // this many experts in a row have the same weights and bias; 0: one
 	biased            float32
 }
 
@@ -29,11 +29,13 @@ func route(f *fixture) {
 		{experts: 16, topK: 4, groups: 4, topGroups: 2, scale: 1, normalize: true, biased: 0.5},
 		{experts: 12, topK: 3, groups: 4, topGroups: 1, scale: 1, biased: 3},
 		{experts: 6, topK: 2, groups: 6, topGroups: 3, scale: 1, normalize: true},
-		{experts: 16, topK: 5, groups: 1, topGroups: 1, scale: 1, normalize: true, ties: true},
-		{experts: 16, topK: 3, groups: 4, topGroups: 4, scale: 1, ties: true, biased: 0.5},
+		{experts: 16, topK: 5, groups: 1, topGroups: 1, scale: 1, normalize: true, ties: 2},
+		{experts: 16, topK: 3, groups: 4, topGroups: 4, scale: 1, ties: 2, biased: 0.5},
+		{experts: 16, topK: 3, groups: 4, topGroups: 1, scale: 1, ties: 8, biased: 0.5},
+		{experts: 16, topK: 6, groups: 4, topGroups: 3, scale: 1, ties: 16},
 	} {
 		for _, d := range weightTypes {
-			name := fmt.Sprintf("%d of %d,groups=%d of %d,normalize=%v,scale=%g,ties=%v,bias=%g/%s", c.topK, c.experts, c.topGroups, c.groups, c.normalize, c.scale, c.ties, c.biased, d)
+			name := fmt.Sprintf("%d of %d,groups=%d of %d,normalize=%v,scale=%g,ties=%d,bias=%g/%s", c.topK, c.experts, c.topGroups, c.groups, c.normalize, c.scale, c.ties, c.biased, d)
 			f.each(name, func(f *fixture) { routeBy(f, c, d) })
 		}
 	}
@@ -57,9 +59,10 @@ func routeBy(f *fixture, c routeCase, d ops.DType) {
 	for i := range bias {
 		bias[i] *= c.biased
 	}
-	for e := 0; c.ties && e+1 < c.experts; e += 2 {
-		copy(values[(e+1)*width:][:width], values[e*width:])
-		bias[e+1] = bias[e]
+	for e := range c.experts {
+		first := e - e%max(c.ties, 1)
+		copy(values[e*width:][:width], values[first*width:])
+		bias[e] = bias[first]
 	}
 	w := newWeight(d, c.experts, width, values)
 	tensors, err := f.dev.Weights([]ops.Stored{w.stored})
