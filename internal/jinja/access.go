@@ -339,7 +339,7 @@ func (r *run) iterate(v Value) (func() (Value, bool, error), error) {
 			_, n := utf8.DecodeRuneInString(s)
 			c := s[:n]
 			s = s[n:]
-			return sameKind(c, v), true, r.step(1)
+			return c, true, r.step(1) // markup gives plain characters, as in Python
 		}, nil
 	}
 	return nil, typeErrorf("'%s' object is not iterable", typeName(v))

@@ -197,6 +197,11 @@ func ordered(op string, a, b Value, depth int) (bool, error) {
 	if xok && yok && typeName(a) == typeName(b) {
 		return orderedSeq(op, x, y, depth)
 	}
+	if v, ok := a.(*dictView); ok {
+		if w, ok := b.(*dictView); ok && v.kind != "values" && w.kind != "values" {
+			return orderedViews(op, v, w)
+		}
+	}
 	return false, typeErrorf("'%s' not supported between instances of '%s' and '%s'", op, typeName(a), typeName(b))
 }
 
@@ -223,6 +228,28 @@ func orderedSeq(op string, x, y []Value, depth int) (bool, error) {
 		}
 	}
 	return holds(op, cmp.Compare(len(x), len(y))), nil
+}
+
+// orderedViews compares views as sets: less is a proper subset.
+func orderedViews(op string, x, y *dictView) (bool, error) {
+	if op == ">" || op == ">=" {
+		return orderedViews(map[string]string{">": "<", ">=": "<="}[op], y, x)
+	}
+	if x.kind != y.kind {
+		return x.dict.Len() == 0 && (op == "<=" || y.dict.Len() > 0), nil
+	}
+	for _, e := range x.dict.entries {
+		i := y.dict.find(e.hash)
+		if i < 0 {
+			return false, nil
+		}
+		if x.kind == "items" {
+			if eq, err := equal(e.val, y.dict.entries[i].val); !eq || err != nil {
+				return false, err
+			}
+		}
+	}
+	return op == "<=" || x.dict.Len() < y.dict.Len(), nil
 }
 
 func firstUndefined(vals ...Value) *Undefined {

@@ -54,7 +54,7 @@ func (r *run) execOne(st stmt, s *scope) (flow, error) {
 		if err != nil {
 			return flowNext, err
 		}
-		return flowNext, r.printValue(v)
+		return flowNext, r.writeText(v)
 	case *filterStmt:
 		return r.execFilter(n, s)
 	case *withStmt:
@@ -84,6 +84,16 @@ func (r *run) printValue(v Value) error {
 	t, err := toStr(v)
 	if err != nil {
 		return err
+	}
+	return r.write(t)
+}
+
+// writeText writes the result of a filter or call block, which Jinja does not
+// turn into text.
+func (r *run) writeText(v Value) error {
+	t, ok := asString(v)
+	if !ok {
+		return typeErrorf("the block must give a string, got %s", typeName(v))
 	}
 	return r.write(t)
 }
@@ -217,7 +227,7 @@ func (r *run) execFilter(n *filterStmt, s *scope) (flow, error) {
 	if err != nil {
 		return flowNext, err
 	}
-	return flowNext, r.printValue(v)
+	return flowNext, r.writeText(v)
 }
 
 func (r *run) execWith(n *withStmt, s *scope) (flow, error) {

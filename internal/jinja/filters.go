@@ -442,6 +442,9 @@ func filterRound(_ *run, v Value, a []Value) (Value, error) {
 		}
 		return roundTo(v, n)
 	}
+	if u, ok := v.(*Undefined); ok {
+		return nil, u.err()
+	}
 	// As in Jinja: func(value * 10**precision) / 10**precision.
 	scale, _, err := arith("**", int64(10), orElse(a[0], int64(0)))
 	if err != nil {

@@ -148,9 +148,9 @@ func filterDictsort(r *run, v Value, a []Value) (Value, error) {
 	if by != "key" && by != "value" {
 		return nil, typeErrorf("dictsort sorts by \"key\" or \"value\", not %s", by)
 	}
-	d, ok := v.(*Dict)
-	if !ok {
-		return nil, typeErrorf("dictsort needs a mapping, got %s", typeName(v))
+	d, err := mapping("dictsort", v)
+	if err != nil {
+		return nil, err
 	}
 	items := make([]Value, d.Len())
 	keys := make([]Value, d.Len())
@@ -166,6 +166,17 @@ func filterDictsort(r *run, v Value, a []Value) (Value, error) {
 	}
 	items, err = r.sortKeyed(items, keys, given(a[2]) && truth(a[2]))
 	return &List{items}, err
+}
+
+// mapping returns v as a dictionary, or says which filter needs one.
+func mapping(filter string, v Value) (*Dict, error) {
+	switch d := v.(type) {
+	case *Dict:
+		return d, nil
+	case *Undefined:
+		return nil, d.err()
+	}
+	return nil, typeErrorf("%s needs a mapping, got %s", filter, typeName(v))
 }
 
 func filterUnique(r *run, v Value, a []Value) (Value, error) {

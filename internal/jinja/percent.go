@@ -403,9 +403,9 @@ func urlQuote(s string, path bool) string {
 }
 
 func filterXMLAttr(r *run, v Value, a []Value) (Value, error) {
-	d, ok := v.(*Dict)
-	if !ok {
-		return nil, typeErrorf("xmlattr needs a mapping, got %s", typeName(v))
+	d, err := mapping("xmlattr", v)
+	if err != nil {
+		return nil, err
 	}
 	var parts []string
 	for _, e := range d.entries {

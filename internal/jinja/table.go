@@ -96,8 +96,3 @@ func generator(name string, start func() (func() (Value, bool, error), error)) *
 		return next()
 	}}
 }
-
-// listIterator runs over items.
-func (r *run) listIterator(name string, items []Value) *iterator {
-	return &iterator{name: name, next: r.iterateN(len(items), func(i int) Value { return items[i] })}
-}

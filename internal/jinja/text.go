@@ -122,7 +122,9 @@ func isAlnum(r rune) bool { return isAlpha(r) || isNumeric(r) }
 
 // isNumeric covers the categories N*; Python adds ideographs, which are
 // letters anyway.
-func isNumeric(r rune) bool { return unicode.IsNumber(r) || strings.ContainsRune("一二三四五六七八九十百千万億兆〇零", r) }
+func isNumeric(r rune) bool {
+	return unicode.IsNumber(r) || strings.ContainsRune("一二三四五六七八九十百千万億兆〇零", r)
+}
 
 func isDecimalRune(r rune) bool { return unicode.Is(unicode.Nd, r) }
 

@@ -1,7 +1,6 @@
 package jinja
 
 import (
-	"math"
 	"math/big"
 	"strings"
 	"unicode/utf8"
@@ -283,19 +282,6 @@ func isSpace(r rune) bool {
 	switch r {
 	case 0x1680, 0x2028, 0x2029, 0x202f, 0x205f, 0x3000:
 		return true
-	}
-	return false
-}
-
-// isNegative reports a negative number or negative zero.
-func isNegative(v Value) bool {
-	switch x := v.(type) {
-	case int64:
-		return x < 0
-	case *big.Int:
-		return x.Sign() < 0
-	case float64:
-		return math.Signbit(x)
 	}
 	return false
 }

@@ -31,7 +31,7 @@ type vector struct {
 
 // readVectors returns the variables in the first line of a file and the
 // renderings in the others.
-func readVectors(t *testing.T, path string) (*Dict, []vector) {
+func readVectors(t testing.TB, path string) (*Dict, []vector) {
 	t.Helper()
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -115,4 +115,14 @@ func TestVectors(t *testing.T) {
 			t.Logf("%d renderings compared", len(list))
 		})
 	}
+}
+
+// seedVectors returns the templates of a file of vectors.
+func seedVectors(t testing.TB, path string) []string {
+	_, list := readVectors(t, path)
+	out := make([]string, len(list))
+	for i, v := range list {
+		out[i] = v.Template
+	}
+	return out
 }

@@ -6,6 +6,7 @@
 """
 
 import argparse
+import copy
 import pathlib
 import random
 
@@ -22,13 +23,15 @@ def write_expressions(path, sources):
     with open(path, "w", encoding="utf-8", newline="\n") as f:
         f.write(oracle.line({"vars": snippets.VARIABLES}))
         for source in sources:
-            f.write(oracle.line({"t": source, **oracle.render(source, snippets.VARIABLES)}))
+            result = oracle.render(source, copy.deepcopy(snippets.VARIABLES))
+            if " at 0x" not in result.get("o", ""):  # an address never repeats
+                f.write(oracle.line({"t": source, **result}))
 
 
 def write_rendered(folder, path):
     cases = conversations.cases()
     with open(path, "w", encoding="utf-8", newline="\n") as f:
-        f.write(oracle.line({"cases": [c for c in cases]}))
+        f.write(oracle.line({"cases": cases}))
         for template in sorted(folder.glob("*.jinja")):
             source = template.read_text(encoding="utf-8")
             for i, case in enumerate(cases):

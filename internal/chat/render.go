@@ -1,0 +1,232 @@
+package chat
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/godwit-llm/godwit/internal/jinja"
+)
+
+// Message is one turn of a plain conversation.
+type Message struct {
+	Role    string
+	Content string
+}
+
+// Prompt renders a conversation without tools and with the generation prompt.
+func (t *Template) Prompt(messages []Message) (string, error) {
+	list := make([]jinja.Value, len(messages))
+	for i, m := range messages {
+		d := jinja.NewDict()
+		d.Set("role", m.Role)
+		d.Set("content", m.Content)
+		list[i] = d
+	}
+	if len(list) == 0 {
+		return "", errors.New("chat: messages is empty")
+	}
+	return t.render(&request{messages: jinja.NewList(list...), prompt: true})
+}
+
+// Render makes the prompt of a request: a JSON object with messages and, each
+// optional, tools, documents, chat_template_kwargs, add_generation_prompt
+// (default true) and continue_final_message (default false). Other fields of a
+// chat completion, such as model, are not looked at. Errors of validation name
+// the field; those of the template are *jinja.RenderError, with the template's
+// own refusal as *jinja.RaisedError inside.
+func (t *Template) Render(requestJSON []byte) (string, error) {
+	v, err := jinja.FromJSON(requestJSON)
+	if err != nil {
+		return "", fmt.Errorf("chat: request: %w", err)
+	}
+	d, ok := v.(*jinja.Dict)
+	if !ok {
+		return "", errors.New("chat: request is not a JSON object")
+	}
+	req, err := readRequest(d)
+	if err != nil {
+		return "", err
+	}
+	return t.render(req)
+}
+
+// request is a checked request.
+type request struct {
+	messages  *jinja.List
+	tools     jinja.Value // *jinja.List or nil
+	documents jinja.Value // *jinja.List or nil
+	kwargs    *jinja.Dict // nil for none
+	prompt    bool
+	field     string // of the last message to continue, or ""
+}
+
+func readRequest(d *jinja.Dict) (*request, error) {
+	req := &request{}
+	v, _ := d.Get("messages")
+	list, ok := v.(*jinja.List)
+	switch {
+	case !ok:
+		return nil, errors.New("chat: messages must be a list")
+	case list.Len() == 0:
+		return nil, errors.New("chat: messages is empty")
+	}
+	req.messages = list
+	if err := checkMessages(list); err != nil {
+		return nil, err
+	}
+	var err error
+	if req.tools, err = objects(d, "tools"); err != nil {
+		return nil, err
+	}
+	if req.documents, err = objects(d, "documents"); err != nil {
+		return nil, err
+	}
+	kwargs, _ := d.Get("chat_template_kwargs")
+	if req.kwargs, ok = kwargs.(*jinja.Dict); !ok && kwargs != nil {
+		return nil, errors.New("chat: chat_template_kwargs must be an object")
+	}
+	return req, req.readFlags(d)
+}
+
+// readFlags reads what happens after the last message.
+func (req *request) readFlags(d *jinja.Dict) error {
+	v, _ := d.Get("continue_final_message")
+	switch x := v.(type) {
+	case nil:
+	case bool:
+		if x {
+			req.field = "content"
+		}
+	case string:
+		req.field = x
+	default:
+		return errors.New("chat: continue_final_message must be a boolean or the name of a field")
+	}
+	v, given := d.Get("add_generation_prompt")
+	req.prompt = req.field == ""
+	if given && v != nil {
+		var ok bool
+		if req.prompt, ok = v.(bool); !ok {
+			return errors.New("chat: add_generation_prompt must be a boolean")
+		}
+	}
+	if req.prompt && req.field != "" {
+		return errors.New("chat: add_generation_prompt and continue_final_message exclude each other")
+	}
+	return nil
+}
+
+// checkMessages asks for objects with a role; content is text, parts, null or
+// absent.
+func checkMessages(list *jinja.List) error {
+	for i := range list.Len() {
+		m, ok := list.At(i).(*jinja.Dict)
+		if !ok {
+			return fmt.Errorf("chat: messages[%d] must be an object", i)
+		}
+		if _, ok := text(m, "role"); !ok {
+			return fmt.Errorf("chat: messages[%d].role must be a string", i)
+		}
+		content, _ := m.Get("content")
+		if err := checkContent(content); err != nil {
+			return fmt.Errorf("chat: messages[%d].content%w", i, err)
+		}
+		calls, _ := m.Get("tool_calls")
+		if _, ok := calls.(*jinja.List); !ok && calls != nil {
+			return fmt.Errorf("chat: messages[%d].tool_calls must be a list", i)
+		}
+	}
+	return nil
+}
+
+// checkContent allows an object too: tools may return one.
+func checkContent(v jinja.Value) error {
+	switch x := v.(type) {
+	case nil, string, *jinja.Dict:
+		return nil
+	case *jinja.List:
+		for i := range x.Len() {
+			switch x.At(i).(type) {
+			case string, *jinja.Dict:
+			default:
+				return fmt.Errorf("[%d] must be an object or a string", i)
+			}
+		}
+		return nil
+	}
+	return errors.New(" must be a string, a list of parts or null")
+}
+
+// objects returns a list of objects, or nil if the field is absent or null.
+func objects(d *jinja.Dict, name string) (jinja.Value, error) {
+	v, _ := d.Get(name)
+	if v == nil {
+		return nil, nil
+	}
+	list, ok := v.(*jinja.List)
+	if !ok {
+		return nil, fmt.Errorf("chat: %s must be a list", name)
+	}
+	for i := range list.Len() {
+		if _, ok := list.At(i).(*jinja.Dict); !ok {
+			return nil, fmt.Errorf("chat: %s[%d] must be an object", name, i)
+		}
+	}
+	return list, nil
+}
+
+// render passes the variables in the order of transformers: what comes later
+// wins.
+func (t *Template) render(req *request) (string, error) {
+	p, err := t.pick(req.tools != nil)
+	if err != nil {
+		return "", err
+	}
+	vars := jinja.NewDict()
+	for _, name := range t.tokens.Keys() {
+		v, _ := t.tokens.Get(name)
+		vars.Set(name, v)
+	}
+	messages, final := req.messages, ""
+	if req.field != "" {
+		if messages, final, err = markFinal(req.messages, req.field); err != nil {
+			return "", err
+		}
+		if !strings.Contains(p.source, req.field) {
+			return "", fmt.Errorf("chat: continue_final_message: the template does not read %q", req.field)
+		}
+	}
+	vars.Set("messages", messages)
+	vars.Set("tools", req.tools)
+	vars.Set("documents", req.documents)
+	vars.Set("add_generation_prompt", req.prompt)
+	if err := addKwargs(vars, req.kwargs); err != nil {
+		return "", err
+	}
+	out, err := p.tmpl.Render(vars, jinja.Options{Now: t.Now})
+	if err != nil {
+		return "", fmt.Errorf("chat: %w", err)
+	}
+	if req.field != "" {
+		return cutFinal(out, final)
+	}
+	return out, nil
+}
+
+// addKwargs sets each option as a variable of its own. Those that a request
+// carries as fields cannot be options as well.
+func addKwargs(vars, kwargs *jinja.Dict) error {
+	if kwargs == nil {
+		return nil
+	}
+	for _, name := range kwargs.Keys() {
+		switch name {
+		case "messages", "tools", "documents", "add_generation_prompt":
+			return fmt.Errorf("chat: chat_template_kwargs.%s belongs into the request itself", name)
+		}
+		v, _ := kwargs.Get(name)
+		vars.Set(name, v)
+	}
+	return nil
+}
