@@ -1,0 +1,24 @@
+# Shortcuts; every target is one command that can be typed as well.
+.PHONY: build test check bench goldens external fuzz
+
+build: ## the binary
+	CGO_ENABLED=0 go build -trimpath -o build/godwit ./cmd/godwit
+
+test: ## all tests
+	go test ./...
+
+check: ## what CI runs
+	bash .ci/run
+
+bench: ## benchmarks of the CPU
+	go test -run '^$$' -bench . -benchtime 1s . ./internal/ops ./internal/vec ./internal/tokenizer
+
+external: ## real tokenizers and templates to compare with, into testdata/external
+	bash tools/tokenizer/fetch.sh
+	bash tools/templates/fetch.sh
+
+goldens: ## reference numbers, see tools/goldens/README.md
+	python3 tools/goldens/make.py --check
+
+fuzz: ## every fuzz target for a minute
+	bash tools/fuzz.sh 1m

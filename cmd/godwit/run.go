@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/godwit-llm/godwit"
+)
+
+// runFlags are the flags of godwit run.
+type runFlags struct {
+	model, device, system, ids string
+	chat, asJSON               bool
+	maxTokens, context         int
+	sampling                   godwit.Sampling
+	seed                       uint64
+	stop                       []string
+}
+
+func runCommand(c *console) *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run [flags] [PROMPT]",
+		Short: "Continue a prompt, from the argument or from standard input",
+		Long: `Continue a prompt, from the argument or from standard input.
+
+The text streams to standard output; progress and statistics go to standard
+error. Without --model the small built-in model is used. Sampling follows the
+checkpoint's generation_config.json unless a flag says otherwise.`,
+		Example: `  godwit run "Once upon a time"
+  godwit run --model ./Nemotron-Mini-4B --chat "What is a godwit?"
+  godwit run --temperature 0 --max-tokens 20 --json --ids 1,78,1800`,
+		RunE: func(cmd *cobra.Command, args []string) error { return run(cmd, c, &f, args) },
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.model, "model", "", "directory with config.json and safetensors files")
+	fl.StringVar(&f.device, "device", "auto", "auto, cpu, cuda or cuda:N")
+	fl.IntVar(&f.context, "context", 0, "most tokens of prompt and text (default: what the model and the memory allow)")
+	fl.IntVar(&f.maxTokens, "max-tokens", 128, "most new tokens")
+	fl.Float64Var(&f.sampling.Temperature, "temperature", 0, "randomness; 0 takes the most likely token (default: the checkpoint's)")
+	fl.Float64Var(&f.sampling.TopP, "top-p", 0, "sample from the most likely tokens up to this probability")
+	fl.IntVar(&f.sampling.TopK, "top-k", 0, "sample from this many most likely tokens")
+	fl.Float64Var(&f.sampling.MinP, "min-p", 0, "leave out tokens below this share of the largest probability")
+	fl.Float64Var(&f.sampling.RepetitionPenalty, "repeat-penalty", 1, "divide the logits of tokens that occurred")
+	fl.Float64Var(&f.sampling.PresencePenalty, "presence-penalty", 0, "subtract from the logits of new tokens that occurred")
+	fl.Float64Var(&f.sampling.FrequencyPenalty, "frequency-penalty", 0, "subtract for each occurrence")
+	fl.Uint64Var(&f.seed, "seed", 0, "same seed, same text (default: a new one each time)")
+	fl.StringArrayVar(&f.stop, "stop", nil, "text that ends the generation; may be repeated")
+	fl.BoolVar(&f.chat, "chat", false, "treat the prompt as a user's message")
+	fl.StringVar(&f.system, "system", "", "system message; implies --chat")
+	fl.StringVar(&f.ids, "ids", "", "prompt as token ids: 1,2,3")
+	fl.BoolVar(&f.asJSON, "json", false, "print one JSON object instead of text")
+	return cmd
+}
+
+func run(cmd *cobra.Command, c *console, f *runFlags, args []string) error {
+	request, err := f.request(c, args)
+	if err != nil {
+		return err
+	}
+	bar := newLoadBar(c)
+	m, err := openModel(f.model, godwit.Options{Device: f.device, Context: f.context, MaxSequences: 1, OnEvent: bar.event})
+	bar.done()
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	sampling := f.overrides(cmd, m.DefaultSampling())
+	request.Sampling = &sampling
+	if cmd.Flags().Changed("seed") {
+		request.Seed = &f.seed
+	}
+	result, err := generate(cmd.Context(), c, m, request, f.asJSON)
+	if err != nil && !(errors.Is(err, godwit.ErrCancelled) && result != nil) {
+		return err
+	}
+	if f.asJSON {
+		return printJSON(c.out, runReport(m, result))
+	}
+	printStats(c.err, m, result)
+	return nil
+}
+
+// overrides puts the flags that were given in the place of the checkpoint's
+// sampling.
+func (f *runFlags) overrides(cmd *cobra.Command, s godwit.Sampling) godwit.Sampling {
+	for name, set := range map[string]func(){
+		"temperature":       func() { s.Temperature = f.sampling.Temperature },
+		"top-p":             func() { s.TopP = f.sampling.TopP },
+		"top-k":             func() { s.TopK = f.sampling.TopK },
+		"min-p":             func() { s.MinP = f.sampling.MinP },
+		"repeat-penalty":    func() { s.RepetitionPenalty = f.sampling.RepetitionPenalty },
+		"presence-penalty":  func() { s.PresencePenalty = f.sampling.PresencePenalty },
+		"frequency-penalty": func() { s.FrequencyPenalty = f.sampling.FrequencyPenalty },
+	} {
+		if cmd.Flags().Changed(name) {
+			set()
+		}
+	}
+	return s
+}
+
+// request reads the prompt.
+func (f *runFlags) request(c *console, args []string) (godwit.Request, error) {
+	r := godwit.Request{MaxTokens: f.maxTokens, Stop: f.stop}
+	if f.maxTokens < 1 {
+		return r, usageError{fmt.Errorf("--max-tokens is %d, want at least 1", f.maxTokens)}
+	}
+	if f.ids != "" {
+		if len(args) > 0 || f.chat || f.system != "" {
+			return r, usageError{errors.New("--ids is a prompt of its own: give no text, --chat or --system with it")}
+		}
+		var err error
+		r.IDs, err = parseIDs(f.ids)
+		return r, err
+	}
+	prompt, err := promptText(c.in, args)
+	if err != nil {
+		return r, err
+	}
+	if !f.chat && f.system == "" {
+		r.Prompt = prompt
+		return r, nil
+	}
+	if f.system != "" {
+		r.Messages = append(r.Messages, godwit.Message{Role: "system", Content: f.system})
+	}
+	r.Messages = append(r.Messages, godwit.Message{Role: "user", Content: prompt})
+	return r, nil
+}
+
+// parseIDs reads "1,2,3", with or without brackets and spaces.
+func parseIDs(text string) ([]int32, error) {
+	var ids []int32
+	for _, word := range strings.Split(strings.Trim(text, "[] \t\n"), ",") {
+		id, err := strconv.ParseInt(strings.TrimSpace(word), 10, 32)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--ids: got %q, want whole numbers separated by commas", word)}
+		}
+		ids = append(ids, int32(id))
+	}
+	return ids, nil
+}
+
+// promptText returns the argument, or what standard input holds without the
+// newline at its end.
+func promptText(in io.Reader, args []string) (string, error) {
+	switch {
+	case len(args) == 1:
+		return args[0], nil
+	case len(args) > 1:
+		return "", usageError{fmt.Errorf("got %d arguments, want one prompt: put it in quotes", len(args))}
+	}
+	if file, ok := in.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+		return "", usageError{errors.New("no prompt: give it as an argument or on standard input")}
+	}
+	text, err := readText(in)
+	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
+	if err == nil && text == "" {
+		err = usageError{errors.New("no prompt: standard input is empty")}
+	}
+	return text, err
+}
+
+// readText reads all of in, which must be UTF-8.
+func readText(in io.Reader) (string, error) {
+	data, err := io.ReadAll(in)
+	if err != nil {
+		return "", fmt.Errorf("read standard input: %w", err)
+	}
+	for at := 0; at < len(data); {
+		r, n := utf8.DecodeRune(data[at:])
+		if r == utf8.RuneError && n == 1 {
+			return "", fmt.Errorf("standard input is not UTF-8: byte %d is %#x", at, data[at])
+		}
+		at += n
+	}
+	return string(data), nil
+}
+
+// generate streams the text, or keeps quiet for the JSON object.
+func generate(ctx context.Context, c *console, m *godwit.Model, r godwit.Request, quiet bool) (*godwit.Result, error) {
+	g, err := m.Start(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	for t := range g.Tokens() {
+		if !quiet {
+			if _, err := io.WriteString(c.out, t.Text); err != nil {
+				return nil, err // a closed pipe ends the generation
+			}
+		}
+	}
+	result, err := g.Wait()
+	if !quiet {
+		fmt.Fprintln(c.out)
+	}
+	return result, err
+}
+
+// runOutput is the object of godwit run --json.
+type runOutput struct {
+	PromptIDs       []int32 `json:"prompt_ids"`
+	IDs             []int32 `json:"ids"`
+	Text            string  `json:"text"`
+	FinishReason    string  `json:"finish_reason"`
+	LoadSeconds     float64 `json:"load_seconds"`
+	PromptTokens    int     `json:"prompt_tokens"`
+	PromptSeconds   float64 `json:"prompt_seconds"`
+	DecodeTokens    int     `json:"decode_tokens"`
+	DecodeSeconds   float64 `json:"decode_seconds"`
+	TokensPerSecond float64 `json:"tokens_per_second"`
+}
+
+func runReport(m *godwit.Model, r *godwit.Result) runOutput {
+	s := r.Stats
+	return runOutput{
+		PromptIDs: r.PromptIDs, IDs: append([]int32{}, r.IDs...), Text: r.Text, FinishReason: r.FinishReason,
+		LoadSeconds: m.LoadSeconds(), PromptTokens: s.PromptTokens, PromptSeconds: s.PromptSeconds,
+		DecodeTokens: s.DecodeTokens, DecodeSeconds: s.DecodeSeconds, TokensPerSecond: s.TokensPerSecond(),
+	}
+}
+
+func printStats(w io.Writer, m *godwit.Model, r *godwit.Result) {
+	s := r.Stats
+	fmt.Fprintf(w, "\nload    %.3f s\nprompt  %d tokens in %.3f s (%.0f tokens/s)\ndecode  %d tokens in %.3f s (%.1f tokens/s), ended by %s\n",
+		m.LoadSeconds(), s.PromptTokens, s.PromptSeconds, rate(s.PromptTokens, s.PromptSeconds),
+		s.DecodeTokens, s.DecodeSeconds, s.TokensPerSecond(), r.FinishReason)
+}
+
+func rate(n int, seconds float64) float64 {
+	if seconds <= 0 {
+		return 0
+	}
+	return float64(n) / seconds
+}
+
+// printJSON writes one value on one line, with < and & as they are.
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}

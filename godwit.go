@@ -1,0 +1,354 @@
+// Package godwit runs Hugging Face safetensors checkpoints of the NVIDIA
+// Nemotron family and its Llama-like relatives: text or token ids in, text,
+// ids and log-probabilities out.
+//
+// Open reads a model directory as it is published: config.json, safetensors
+// files, tokenizer.json and, where they are there, generation_config.json and
+// a chat template. Nothing is converted. A Model serves any number of requests
+// at once; Start streams a generation, Generate waits for the whole of it.
+//
+// Everything in this package may be used by several goroutines at a time.
+package godwit
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/godwit-llm/godwit/internal/builtin"
+	"github.com/godwit-llm/godwit/internal/chat"
+	"github.com/godwit-llm/godwit/internal/engine"
+	"github.com/godwit-llm/godwit/internal/model"
+	"github.com/godwit-llm/godwit/internal/ops"
+	"github.com/godwit-llm/godwit/internal/safetensors"
+	"github.com/godwit-llm/godwit/internal/tokenizer"
+)
+
+// Options configures Open. The zero value is ready to use.
+type Options struct {
+	Device       string      // "auto" (or ""), "cpu", "cuda" or "cuda:N"
+	Context      int         // most tokens of one sequence; 0 means max_position_embeddings
+	MaxSequences int         // requests that run at the same time; 0 means 16
+	Memory       float64     // share of the free memory for cache and state; 0 means 0.5
+	Threads      int         // on the CPU; 0 means one for every core
+	OnEvent      func(Event) // told of progress and warnings; may be nil
+}
+
+// Event is something that happens while a model is loaded.
+type Event struct {
+	Kind        EventKind
+	Message     string
+	Done, Total int64 // bytes of weights, for Progress
+}
+
+// EventKind tells events apart.
+type EventKind int
+
+// The kinds of events.
+const (
+	Progress EventKind = iota // weights are being read
+	Info                      // worth knowing
+	Warning                   // something is not as it was asked for
+)
+
+// Model is a checkpoint that is ready to generate.
+type Model struct {
+	config      model.Config
+	account     *model.Account
+	plan        Plan
+	backend     ops.Backend
+	engine      *engine.Engine
+	weights     *safetensors.Checkpoint
+	tokenizer   *tokenizer.Tokenizer // nil where the checkpoint has none
+	template    *chat.Template       // nil where the checkpoint has none
+	defaults    generationConfig
+	loadSeconds float64
+}
+
+// Open loads the model in a directory.
+//
+// Errors wrap ErrNotFound, ErrInvalid, ErrUnsupported, ErrOutOfMemory or
+// ErrNoDevice and name the file, and the field or tensor in it.
+func Open(dir string, opts Options) (*Model, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, openError(dir, err)
+	}
+	if !info.IsDir() {
+		return nil, &Error{Op: "open " + dir, Class: ErrInvalid, Err: errors.New("not a directory; want the folder that holds config.json and the safetensors files")}
+	}
+	return open(dir, os.DirFS(dir), func() (*safetensors.Checkpoint, error) { return safetensors.Open(dir) }, opts)
+}
+
+// OpenFS loads the model at the root of a file system, an embed.FS for
+// example. The weights are read into memory.
+func OpenFS(fsys fs.FS, opts Options) (*Model, error) {
+	return open("model", fsys, func() (*safetensors.Checkpoint, error) { return safetensors.OpenFS(fsys) }, opts)
+}
+
+// OpenBuiltin loads the small model that comes with this package: a hybrid of
+// 7 million parameters that writes period prose. It is meant for trying things
+// out and for tests.
+func OpenBuiltin(opts Options) (*Model, error) { return OpenFS(builtin.FS(), opts) }
+
+func open(name string, fsys fs.FS, weights func() (*safetensors.Checkpoint, error), opts Options) (_ *Model, err error) {
+	start := time.Now()
+	m := &Model{}
+	defer func() {
+		if err != nil {
+			m.Close()
+			err = openError(name, err)
+		}
+	}()
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
+	if err := checkDevice(opts); err != nil {
+		return nil, err
+	}
+	definition, err := readDefinition(fsys)
+	if err != nil {
+		return nil, err
+	}
+	m.config = definition.Config()
+	text := make(chan error, 1)
+	go func() { text <- m.readText(fsys) }()
+	err = m.load(definition, weights, opts)
+	if textErr := <-text; err == nil {
+		err = textErr
+	}
+	if err != nil {
+		return nil, err
+	}
+	if m.tokenizer != nil && m.tokenizer.Size() > m.config.Vocab {
+		opts.event(Event{Kind: Warning, Message: fmt.Sprintf("tokenizer.json has ids up to %d, vocab_size is %d: the model does not know the others", m.tokenizer.Size()-1, m.config.Vocab)})
+	}
+	m.loadSeconds = time.Since(start).Seconds()
+	return m, nil
+}
+
+// check refuses values that have no meaning.
+func (o Options) check() error {
+	for _, v := range []struct {
+		name        string
+		value, most float64
+	}{
+		{"context", float64(o.Context), 1 << 27},
+		{"number of sequences", float64(o.MaxSequences), 1 << 16},
+		{"share of the memory", o.Memory, 1},
+		{"number of threads", float64(o.Threads), 1 << 12},
+	} {
+		if !(v.value >= 0 && v.value <= v.most) {
+			return &Error{Class: ErrRequest, Err: fmt.Errorf("the %s is %v, want 0 to %.0f", v.name, v.value, v.most)}
+		}
+	}
+	return nil
+}
+
+// noCUDA says why CUDA cannot be used.
+const noCUDA = "this version computes on the CPU only"
+
+// checkDevice refuses a device that cannot be used.
+func checkDevice(opts Options) error {
+	switch kind, _, _ := cutDevice(opts.Device); kind {
+	case "auto", "cpu":
+		return nil
+	case "cuda":
+		return &Error{Class: ErrNoDevice, Err: errors.New("CUDA is not available: " + noCUDA)}
+	}
+	return &Error{Class: ErrRequest, Err: fmt.Errorf("device %q, want auto, cpu, cuda or cuda:N", opts.Device)}
+}
+
+// tellDevice says once what the model runs on.
+func tellDevice(opts Options, cpu *ops.CPU) {
+	why := ""
+	if kind, _, _ := cutDevice(opts.Device); kind == "auto" {
+		why = ": " + noCUDA
+	}
+	opts.event(Event{Kind: Info, Message: fmt.Sprintf("running on the CPU, %d threads, %s%s", cpu.Threads(), cpu.Features(), why)})
+}
+
+func (o Options) event(e Event) {
+	if o.OnEvent != nil {
+		o.OnEvent(e)
+	}
+}
+
+func readDefinition(fsys fs.FS) (*model.Definition, error) {
+	data, err := readFile(fsys, "config.json")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &Error{Class: ErrNotFound, Err: errors.New("config.json is missing; want the folder that holds config.json and the safetensors files")}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return model.Decode(data)
+}
+
+// readFile reads a small file of a checkpoint. Where Git LFS was missing, a
+// pointer stands in the place of the larger ones.
+func readFile(fsys fs.FS, name string) ([]byte, error) {
+	data, err := fs.ReadFile(fsys, name)
+	if err == nil && bytes.HasPrefix(data, []byte("version https://git-lfs")) {
+		err = &Error{Class: ErrInvalid, Err: errors.New(name + " is a Git LFS pointer, not the data; fetch it with git lfs pull")}
+	}
+	return data, err
+}
+
+// load maps the weights, plans the memory, and starts the engine.
+func (m *Model) load(d *model.Definition, weights func() (*safetensors.Checkpoint, error), opts Options) error {
+	var err error
+	if m.weights, err = weights(); err != nil {
+		return err
+	}
+	if m.account, err = d.Account(m.weights, stepLimits(opts), activationBytes); err != nil {
+		return err
+	}
+	if m.plan, err = newPlan(m.account, opts, freeMemory()); err != nil {
+		return err
+	}
+	for _, w := range m.plan.Warnings {
+		opts.event(Event{Kind: Warning, Message: w})
+	}
+	if n := len(m.account.NotUsed); n > 0 {
+		opts.event(Event{Kind: Warning, Message: fmt.Sprintf("%d tensors of the checkpoint are not used, among them %s", n, m.account.NotUsed[0])})
+	}
+	backend := ops.NewCPU(opts.Threads)
+	m.backend = backend
+	tellDevice(opts, backend)
+	loaded, err := d.Load(m.weights, backend, m.plan.limits)
+	if err != nil {
+		return err
+	}
+	touch(m.account, m.plan, backend.Threads(), opts)
+	m.engine = engine.New(loaded, backend, m.plan.Context)
+	return nil
+}
+
+// readText reads the files that have to do with text. All of them are
+// optional.
+func (m *Model) readText(fsys fs.FS) error {
+	data, err := optional(fsys, "tokenizer.json")
+	if err != nil {
+		return err
+	}
+	if data != nil {
+		if m.tokenizer, err = tokenizer.Parse(data); err != nil {
+			return &Error{Class: ErrInvalid, Err: err}
+		}
+	}
+	if m.template, err = readTemplate(fsys); err != nil {
+		return &Error{Class: ErrInvalid, Err: err}
+	}
+	if data, err = optional(fsys, "generation_config.json"); err != nil {
+		return err
+	}
+	m.defaults, err = parseGenerationConfig(data, m.config)
+	return err
+}
+
+// readTemplate returns nil where the checkpoint has no template.
+func readTemplate(fsys fs.FS) (*chat.Template, error) {
+	config, err := optional(fsys, "tokenizer_config.json")
+	if err != nil {
+		return nil, err
+	}
+	source, err := optional(fsys, "chat_template.jinja")
+	if err != nil {
+		return nil, err
+	}
+	t, err := chat.Load(config, source)
+	if errors.Is(err, chat.ErrNoTemplate) {
+		return nil, nil
+	}
+	return t, err
+}
+
+// optional returns nil for a file that is not there.
+func optional(fsys fs.FS, name string) ([]byte, error) {
+	data, err := readFile(fsys, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
+}
+
+// Close ends all requests as cancelled and gives the memory back. Closing
+// again does nothing.
+func (m *Model) Close() error {
+	if m.engine != nil {
+		m.engine.Close()
+	}
+	if m.backend != nil {
+		m.backend.Close()
+	}
+	if m.weights != nil {
+		return m.weights.Close()
+	}
+	return nil
+}
+
+// LoadSeconds returns how long Open took.
+func (m *Model) LoadSeconds() float64 { return m.loadSeconds }
+
+// Context returns the most tokens that one sequence can have.
+func (m *Model) Context() int { return m.plan.Context }
+
+// Plan returns what the model's memory is used for.
+func (m *Model) Plan() Plan { return m.plan }
+
+// Architecture returns the model_type of config.json.
+func (m *Model) Architecture() string { return m.config.Architecture }
+
+// Vocabulary returns the number of token ids that the model has logits for.
+func (m *Model) Vocabulary() int { return m.config.Vocab }
+
+// Encode returns the token ids of a text; with special, the ids that the
+// tokenizer puts around every text are added.
+func (m *Model) Encode(text string, special bool) ([]int32, error) {
+	if m.tokenizer == nil {
+		return nil, errNoTokenizer
+	}
+	return m.tokenizer.Encode(text, special), nil
+}
+
+// Decode returns the text of token ids, without special tokens.
+func (m *Model) Decode(ids []int32) (string, error) {
+	if m.tokenizer == nil {
+		return "", errNoTokenizer
+	}
+	return m.tokenizer.Decode(ids, true), nil
+}
+
+// Render returns the prompt text of a conversation, with the generation prompt
+// of the checkpoint's chat template at its end.
+func (m *Model) Render(messages []Message) (string, error) {
+	if m.template == nil {
+		return "", &Error{Class: ErrUnsupported, Err: errors.New("the checkpoint has no chat template")}
+	}
+	list := make([]chat.Message, len(messages))
+	for i, msg := range messages {
+		list[i] = chat.Message(msg)
+	}
+	text, err := m.template.Prompt(list)
+	if err != nil {
+		return "", &Error{Op: "render", Class: ErrRequest, Err: err}
+	}
+	return text, nil
+}
+
+// openError gives an error its class and the name of what was opened.
+func openError(name string, err error) error {
+	var e *Error
+	if !errors.As(err, &e) {
+		e = &Error{Class: classOf(err), Err: err}
+	}
+	if e.Op == "" {
+		e.Op = "open " + filepath.ToSlash(name)
+	}
+	return e
+}

@@ -1,0 +1,131 @@
+package godwit
+
+import (
+	"io/fs"
+	"os"
+
+	"github.com/godwit-llm/godwit/internal/model"
+	"github.com/godwit-llm/godwit/internal/safetensors"
+)
+
+// Report describes a checkpoint without running it. Sizes are in bytes.
+type Report struct {
+	Architecture    string         `json:"architecture"`
+	Layers          int            `json:"layers"`
+	Hidden          int            `json:"hidden_size"`
+	Vocabulary      int            `json:"vocab_size"`
+	Context         int            `json:"max_position_embeddings"`
+	Parameters      int64          `json:"parameters"`
+	Parts           []PartReport   `json:"parts"`
+	DTypes          map[string]int `json:"tensors_per_dtype"`
+	Files           int            `json:"files"`
+	Bytes           int64          `json:"bytes"`
+	BytesPerToken   int64          `json:"bytes_read_per_decoded_token"`
+	CachePerToken   int64          `json:"cache_bytes_per_token"`
+	StatePerRequest int64          `json:"state_bytes_per_sequence"`
+	NotUsed         []string       `json:"tensors_not_used"`
+	Plan            PlanReport     `json:"memory_plan"`
+	Tensors         []TensorReport `json:"tensors,omitempty"`
+}
+
+// PartReport counts the parameters of one part of a model.
+type PartReport struct {
+	Name       string `json:"name"`
+	Parameters int64  `json:"parameters"`
+	Bytes      int64  `json:"bytes"`
+}
+
+// PlanReport is the memory that a number of sequences of a given context needs
+// on the CPU, whose cache is float32.
+type PlanReport struct {
+	Context   int   `json:"context"`
+	Sequences int   `json:"sequences"`
+	Weights   int64 `json:"weights_bytes"`
+	Cache     int64 `json:"cache_bytes"`
+	State     int64 `json:"state_bytes"`
+	Scratch   int64 `json:"scratch_bytes"`
+	Total     int64 `json:"total_bytes"`
+	Free      int64 `json:"free_bytes"`
+}
+
+// TensorReport describes one tensor.
+type TensorReport struct {
+	Name  string `json:"name"`
+	DType string `json:"dtype"`
+	Shape []int  `json:"shape"`
+	Part  string `json:"part"` // "" for one that is not used
+	File  string `json:"file"`
+	Bytes int64  `json:"bytes"`
+}
+
+// InspectOptions says what to plan for.
+type InspectOptions struct {
+	Context   int // 0 means max_position_embeddings
+	Sequences int // 0 means 1
+}
+
+// Inspect describes the checkpoint in a directory from config.json and the
+// headers of the safetensors files. It finds the faults that Open would find
+// in them.
+func Inspect(dir string, opts InspectOptions) (*Report, error) {
+	ck, err := safetensors.Open(dir)
+	if err != nil {
+		return nil, openError(dir, err)
+	}
+	defer ck.Close()
+	return inspect(dir, os.DirFS(dir), ck, opts)
+}
+
+func inspect(name string, fsys fs.FS, ck *safetensors.Checkpoint, opts InspectOptions) (*Report, error) {
+	d, err := readDefinition(fsys)
+	if err != nil {
+		return nil, openError(name, err)
+	}
+	sequences := max(opts.Sequences, 1)
+	a, err := d.Account(ck, stepLimits(Options{MaxSequences: sequences}), activationBytes)
+	if err != nil {
+		return nil, openError(name, err)
+	}
+	c := a.Config
+	r := &Report{
+		Architecture: c.Architecture, Layers: c.Layers, Hidden: c.Hidden, Vocabulary: c.Vocab, Context: c.Context,
+		DTypes: map[string]int{}, Files: len(ck.Files()), Bytes: a.WeightBytes(), NotUsed: a.NotUsed,
+		BytesPerToken: a.BytesPerToken(), CachePerToken: a.PageBytes / pageSize, StatePerRequest: a.SequenceBytes,
+	}
+	r.count(a, ck)
+	r.Plan = planReport(a, sequences, opts.Context)
+	return r, nil
+}
+
+// count fills in the parts and the tensors.
+func (r *Report) count(a *model.Account, ck *safetensors.Checkpoint) {
+	part := map[string]model.Part{}
+	bytes := map[model.Part]int64{}
+	for _, u := range a.Usage {
+		part[u.Tensor.Name] = u.Part
+		bytes[u.Part] += u.Tensor.Len()
+	}
+	for _, p := range model.Parts() {
+		if n := a.Parameters(p); n > 0 {
+			r.Parts = append(r.Parts, PartReport{string(p), n, bytes[p]})
+			r.Parameters += n
+		}
+	}
+	for _, t := range ck.Tensors() {
+		r.DTypes[t.DType.String()]++
+		r.Tensors = append(r.Tensors, TensorReport{t.Name, t.DType.String(), t.Shape, string(part[t.Name]), t.File(), t.Len()})
+	}
+}
+
+func planReport(a *model.Account, sequences, context int) PlanReport {
+	if context <= 0 {
+		context = a.Config.Context
+	}
+	p := PlanReport{
+		Context: context, Sequences: sequences, Weights: a.WeightBytes() + a.Constants,
+		Cache: int64(sequences*pagesFor(context)) * a.PageBytes, State: int64(sequences) * a.SequenceBytes,
+		Scratch: a.ScratchBytes, Free: freeMemory(),
+	}
+	p.Total = p.Weights + p.Cache + p.State + p.Scratch
+	return p
+}

@@ -1,0 +1,129 @@
+package godwit
+
+import (
+	"fmt"
+
+	"github.com/godwit-llm/godwit/internal/model"
+)
+
+// Plan says what a model's memory is used for, in bytes, before a weight is
+// read.
+type Plan struct {
+	Weights      int64 // as stored; on the CPU they are mapped, not copied
+	Constants    int64 // small weights, converted to float32
+	Scratch      int64 // activations and logits of the largest step
+	Cache        int64 // keys and values of CacheTokens positions
+	State        int64 // recurrent state of MaxSequences sequences
+	Free         int64 // that the machine had when the plan was made; 0: not known
+	Context      int   // most tokens of one sequence
+	CacheTokens  int   // that all sequences together can hold
+	MaxSequences int
+	Warnings     []string // where the plan is less than what was asked for
+
+	limits model.Limits
+}
+
+const (
+	pageSize        = 16 // positions
+	stepTokens      = 256
+	stepOutputs     = 64
+	activationBytes = 4 // float32 on the CPU
+
+	unknownFree = 8 << 30 // bytes, where the system does not tell what is free
+)
+
+// stepLimits returns the sizes of a step; pages and sequences come later.
+func stepLimits(opts Options) model.Limits {
+	sequences := opts.MaxSequences
+	if sequences <= 0 {
+		sequences = 16
+	}
+	return model.Limits{
+		Tokens: max(stepTokens, sequences), Outputs: max(stepOutputs, sequences),
+		Sequences: sequences, PageSize: pageSize,
+	}
+}
+
+// newPlan divides the free memory. The cache takes what the sequences can use
+// at most, and no more than its share of what is free.
+func newPlan(a *model.Account, opts Options, free int64) (Plan, error) {
+	l := stepLimits(opts)
+	p := Plan{
+		Weights: a.WeightBytes(), Constants: a.Constants, Scratch: a.ScratchBytes,
+		State: int64(l.Sequences) * a.SequenceBytes, Free: free,
+		Context: a.Config.Context, MaxSequences: l.Sequences,
+	}
+	if opts.Context > 0 {
+		p.Context = opts.Context
+		if opts.Context > a.Config.Context {
+			p.warn("the context of %d is longer than max_position_embeddings %d: the model was not trained for it", opts.Context, a.Config.Context)
+		}
+	}
+	if free > 0 && p.Weights > free {
+		p.warn("the weights need %s and %s are free: parts of them will be read from the disk again and again", Bytes(p.Weights), Bytes(free))
+	}
+	l.Pages = l.Sequences * pagesFor(p.Context)
+	if err := p.fit(&l, a.PageBytes, opts); err != nil {
+		return p, err
+	}
+	p.Cache = int64(l.Pages) * a.PageBytes
+	p.CacheTokens = l.Pages * pageSize
+	p.limits = l
+	return p, nil
+}
+
+func pagesFor(tokens int) int { return (tokens + pageSize - 1) / pageSize }
+
+func (p *Plan) warn(format string, args ...any) {
+	p.Warnings = append(p.Warnings, fmt.Sprintf(format, args...))
+}
+
+// fit cuts the cache to its share of the free memory, and the context to the
+// cache.
+func (p *Plan) fit(l *model.Limits, pageBytes int64, opts Options) error {
+	share := opts.Memory
+	if share == 0 {
+		share = 0.5
+	}
+	free := p.Free
+	if free <= 0 {
+		free = unknownFree
+	}
+	allowed := int64(share * float64(free))
+	budget := allowed - p.Constants - p.Scratch - p.State
+	if budget < pageBytes {
+		return &Error{Class: ErrOutOfMemory, Err: fmt.Errorf(
+			"not enough memory: besides the weights %s are needed (constants %s, step %s, state of %d sequences %s, cache from %s), and %s of the %s free may be used; fewer sequences or a larger share would help",
+			Bytes(p.Constants+p.Scratch+p.State+pageBytes), Bytes(p.Constants), Bytes(p.Scratch), l.Sequences, Bytes(p.State), Bytes(pageBytes), Bytes(allowed), Bytes(free))}
+	}
+	if pageBytes == 0 || budget/pageBytes >= int64(l.Pages) {
+		return nil
+	}
+	l.Pages = int(budget / pageBytes)
+	if tokens := l.Pages * pageSize; tokens < p.Context {
+		if opts.Context > 0 {
+			return &Error{Class: ErrOutOfMemory, Err: fmt.Errorf(
+				"not enough memory: a context of %d tokens needs a cache of %s, and of the %s free %s are left for it; a shorter context or a larger share would help",
+				p.Context, Bytes(int64(pagesFor(p.Context))*pageBytes), Bytes(free), Bytes(budget))}
+		}
+		p.warn("the context is %d instead of max_position_embeddings %d: the cache has %s", tokens, p.Context, Bytes(budget))
+		p.Context = tokens
+	}
+	return nil
+}
+
+// Bytes prints a number of bytes with a decimal unit.
+type Bytes int64
+
+func (b Bytes) String() string {
+	switch v := float64(b); {
+	case b < 1000:
+		return fmt.Sprintf("%d B", int64(b))
+	case b < 1e6:
+		return fmt.Sprintf("%.1f kB", v/1e3)
+	case b < 1e9:
+		return fmt.Sprintf("%.1f MB", v/1e6)
+	default:
+		return fmt.Sprintf("%.2f GB", v/1e9)
+	}
+}

@@ -1,0 +1,52 @@
+package godwit
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/godwit-llm/godwit"
+
+// imports says which packages of this module each one may import: one way,
+// from the commands to the leaves.
+var imports = map[string][]string{
+	"/cmd/godwit":           {"", "/internal/builtin", "/internal/chat", "/internal/jinja", "/internal/tokenizer"},
+	"":                      {"/internal/builtin", "/internal/chat", "/internal/engine", "/internal/model", "/internal/ops", "/internal/safetensors", "/internal/tokenizer"},
+	"/internal/engine":      {"/internal/kv", "/internal/model", "/internal/ops"},
+	"/internal/model":       {"/internal/ops", "/internal/safetensors", "/internal/vec"},
+	"/internal/ops":         {"/internal/vec"},
+	"/internal/ops/opstest": {"/internal/ops"},
+	"/internal/chat":        {"/internal/jinja"},
+	"/internal/builtin":     {},
+	"/internal/cuda":        {},
+	"/internal/jinja":       {},
+	"/internal/kv":          {},
+	"/internal/safetensors": {},
+	"/internal/tokenizer":   {},
+	"/internal/vec":         {},
+}
+
+// TestImports holds the table above against the code.
+func TestImports(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		words := strings.Fields(line)
+		name := strings.TrimPrefix(words[0], module)
+		allowed, known := imports[name]
+		if !known {
+			t.Errorf("package %s is not in the table of imports", words[0])
+			continue
+		}
+		for _, path := range words[1:] {
+			ours, inside := strings.CutPrefix(path, module)
+			if inside && !slices.Contains(allowed, ours) {
+				t.Errorf("%s imports %s, which the table does not allow", words[0], path)
+			}
+		}
+	}
+}
