@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -50,13 +51,19 @@ type binder struct {
 	usage  []Usage
 	err    error
 
-	notUsed []string // tensors that are left over and may be
+	notUsed   []string // tensors that are left over and may be
+	sizesOnly bool     // names, types and shapes are checked, no byte is looked at
 }
 
 // Usage records one tensor that a model uses.
 type Usage struct {
 	Tensor safetensors.Tensor
 	Part   Part
+}
+
+// Bytes returns the tensor's size as stored. It follows from type and shape.
+func (u Usage) Bytes() int64 {
+	return elements(u.Tensor.Shape) * int64(u.Tensor.DType.Size())
 }
 
 func newBinder(from Weights, to ops.Memory) *binder {
@@ -84,44 +91,52 @@ func (w *binder) firstOf(names ...string) string {
 	return names[0]
 }
 
-// tensor returns the named tensor if it has the wanted shape.
+// tensor returns the named tensor if it has the wanted shape and a type that
+// operations compute with.
 func (w *binder) tensor(name string, shape ...int) (safetensors.Tensor, bool) {
 	t, ok := w.from.Lookup(w.prefix + name)
-	if !ok {
-		w.fail(invalid("tensor %s%s%v is missing", w.prefix, name, shape))
-		return t, false
-	}
-	if !slices.Equal(t.Shape, shape) {
-		w.fail(invalid("%s: tensor %s is %s, want shape %v", t.File(), t.Name, t, shape))
-		return t, false
-	}
-	if !w.used[t.Name] {
+	_, known := dtypes[t.DType]
+	switch {
+	case !ok:
+		w.fail(invalid("tensor %s%s is missing, want shape %s", w.prefix, name, dims(shape)))
+	case !known:
+		w.fail(unsupported("%s: tensor %s is %s, want BF16, F16 or F32 of shape %s%s", filepath.Base(t.File()), t.Name, t, dims(shape), hint(t)))
+	case !slices.Equal(t.Shape, shape):
+		w.fail(invalid("%s: tensor %s is %s, want shape %s", filepath.Base(t.File()), t.Name, t, dims(shape)))
+	case !w.used[t.Name]:
 		w.used[t.Name] = true
 		w.usage = append(w.usage, Usage{Tensor: t, Part: w.part})
 	}
 	return t, w.err == nil
 }
 
-// dtype translates a stored type into one that operations compute with.
-func dtype(t safetensors.Tensor) (ops.DType, error) {
-	switch t.DType {
-	case safetensors.BF16:
-		return ops.BF16, nil
-	case safetensors.F16:
-		return ops.F16, nil
-	case safetensors.F32:
-		return ops.F32, nil
+// hint explains types that weights of a supported checkpoint do not have.
+func hint(t safetensors.Tensor) string {
+	if t.DType.Bits() <= 8 {
+		return "; quantised checkpoints are not supported"
 	}
-	return 0, unsupported("%s: tensor %s is %s, want BF16, F16 or F32", t.File(), t.Name, t)
+	return ""
+}
+
+// dims prints a shape as tensors print theirs.
+func dims(shape []int) string {
+	return "[" + strings.Trim(strings.ReplaceAll(fmt.Sprint(shape), " ", ", "), "[]") + "]"
+}
+
+// dtypes are the stored types that operations compute with.
+var dtypes = map[safetensors.DType]ops.DType{
+	safetensors.BF16: ops.BF16,
+	safetensors.F16:  ops.F16,
+	safetensors.F32:  ops.F32,
 }
 
 // stored describes a tensor as rows × cols; further dimensions count as rows.
 func (w *binder) stored(t safetensors.Tensor, rows, cols int) ops.Stored {
-	kind, err := dtype(t)
-	if err != nil {
-		w.fail(err)
+	s := ops.Stored{Name: t.Name, Type: dtypes[t.DType], Rows: rows, Cols: cols}
+	if !w.sizesOnly {
+		s.Data = alignedBytes(t)
 	}
-	return ops.Stored{Name: t.Name, Type: kind, Rows: rows, Cols: cols, Data: alignedBytes(t)}
+	return s
 }
 
 // matrix binds one [rows, cols] tensor.
@@ -198,35 +213,23 @@ func (w *binder) constant(values []float32) ops.Tensor {
 	return t
 }
 
-// floats reads a small tensor; nil after a fault.
+// floats reads a small tensor as float32; nil after a fault.
 func (w *binder) floats(name string, shape ...int) []float32 {
 	t, ok := w.tensor(name, shape...)
 	if !ok {
 		return nil
 	}
-	values, err := toFloats(t)
-	if err != nil {
-		w.fail(err)
-	}
-	return values
-}
-
-// toFloats converts a tensor to float32.
-func toFloats(t safetensors.Tensor) ([]float32, error) {
-	kind, err := dtype(t)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]float32, t.Len()/int64(kind.Size()))
-	switch kind {
-	case ops.BF16:
+	out := make([]float32, elements(shape))
+	switch {
+	case w.sizesOnly:
+	case t.DType == safetensors.BF16:
 		vec.BF16ToF32(out, t.Uint16s())
-	case ops.F16:
+	case t.DType == safetensors.F16:
 		vec.F16ToF32(out, t.Uint16s())
 	default:
 		copy(out, t.Float32s())
 	}
-	return out, nil
+	return out
 }
 
 // alignedBytes returns a tensor's bytes where they are, or a copy if they are
@@ -305,17 +308,22 @@ func (w *binder) finish() {
 		}
 	}
 	if len(unknown) > 0 {
-		w.fail(invalid("%d tensors are in the checkpoint but not in the model: %s", len(unknown), some(unknown)))
+		w.fail(invalid("the checkpoint has tensors that the model has not, %d in all: %s", len(unknown), some(unknown)))
 	}
 }
 
 // some joins the first few names.
 func some(names []string) string {
-	const most = 5
-	if len(names) <= most {
-		return strings.Join(names, ", ")
+	const most, longest = 5, 128
+	var shown []string
+	for _, name := range names[:min(most, len(names))] {
+		shown = append(shown, fmt.Sprintf("%.*s", longest, name))
 	}
-	return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", len(names)-most)
+	text := strings.Join(shown, ", ")
+	if more := len(names) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // negExp returns -e^x of each value: the decay rates of Mamba-2 from A_log.

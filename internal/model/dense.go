@@ -46,7 +46,7 @@ const (
 func (f *fields) decodeDense(d *dense, theta, partial float64) {
 	d.Config = f.config()
 	d.heads = f.size("num_attention_heads")
-	d.headDim = f.positive(max(1, d.Hidden/d.heads), "head_dim", "kv_channels", "attention_head_dim")
+	d.headDim = f.headDim(d.headDim, d.Hidden, d.heads)
 	d.eps = f.within(0, 1, 1e-6, "rms_norm_eps", "norm_eps", "layer_norm_eps", "layer_norm_epsilon")
 	d.rotary = f.rotary(d.headDim, d.Context, theta, partial)
 	b := block{kvHeads: f.positive(d.heads, "num_key_value_heads")}
@@ -58,12 +58,29 @@ func (f *fields) decodeDense(d *dense, theta, partial float64) {
 	d.Layers = len(d.blocks)
 }
 
-// layers returns num_hidden_layers, at most some thousands.
+// headDim returns the width of a head: def where there is no field, or, if
+// that is 0, what the heads have of the hidden size.
+func (f *fields) headDim(def, hidden, heads int) int {
+	names := []string{"head_dim", "kv_channels", "attention_head_dim"}
+	if def == 0 && !f.has(names...) {
+		if def = max(1, hidden/heads); hidden%heads != 0 {
+			f.fail(invalid("%shead_dim is missing, and hidden_size %d is no multiple of num_attention_heads %d", f.path, hidden, heads))
+		}
+	}
+	dim := f.positive(max(def, 1), names...)
+	f.checkProduct("num_attention_heads × head_dim", heads, dim)
+	if dim > maxHeadDim {
+		f.fail(invalid("%shead_dim is %d, want at most %d", f.path, dim, maxHeadDim))
+		return 1
+	}
+	return dim
+}
+
+// layers returns num_hidden_layers.
 func (f *fields) layers() int {
-	const most = 4096
 	n := f.size("num_hidden_layers")
-	if n > most {
-		f.fail(invalid("%snum_hidden_layers is %d, want at most %d", f.path, n, most))
+	if n > maxLayers {
+		f.fail(invalid("%snum_hidden_layers is %d, want at most %d", f.path, n, maxLayers))
 		return 1
 	}
 	return n
@@ -130,12 +147,10 @@ func decodeQwen2(f *fields) family {
 }
 
 func decodeQwen3(f *fields) family {
-	d := &dense{gated: true, act: f.activation("silu", "hidden_act"), qkNorm: true}
+	d := &dense{gated: true, act: f.activation("silu", "hidden_act"), qkNorm: true, headDim: 128}
 	d.biasQKV = f.boolean(false, "attention_bias")
 	d.biasOut = d.biasQKV
 	f.decodeDense(d, 10000, 1)
-	d.headDim = f.positive(128, "head_dim")
-	d.rotary = f.rotary(d.headDim, d.Context, 10000, 1)
 	f.windows(d)
 	return d
 }
@@ -186,6 +201,9 @@ func (d *dense) bind(w *binder) *decoder {
 	m := &decoder{rotary: d.rotary}
 	m.embed, m.head = w.head(body+"embed_tokens", d.Vocab, d.Hidden, d.Tied)
 	for i, b := range d.blocks {
+		if w.err != nil {
+			return m
+		}
 		at := layerName(body, i)
 		if a := d.bindAttention(w, at+"self_attn.", b); a != nil {
 			m.sublayers = append(m.sublayers, sublayer{d.norm(w, at+"input_layernorm"), a, i})

@@ -47,13 +47,45 @@ type fields struct {
 // where a number is expected.
 func parseFields(file string, data []byte) (*fields, error) {
 	f := &fields{path: file + ": "}
-	if err := json.Unmarshal(quoteConstants(data), &f.raw); err != nil {
-		return nil, invalid("%s: not a JSON object: %v", file, err)
+	if got := notText(data); got != "" {
+		return nil, invalid("%s: got %s, want a JSON object in UTF-8", file, got)
+	}
+	data = quoteConstants(data)
+	if err := json.Unmarshal(data, &f.raw); err != nil {
+		return nil, invalid("%s: %s", file, notObject(data, err))
 	}
 	if f.raw == nil {
 		return nil, invalid("%s: got null, want a JSON object", file)
 	}
 	return f, nil
+}
+
+// notText recognises what is no JSON at first sight.
+func notText(data []byte) string {
+	switch {
+	case len(bytes.TrimSpace(data)) == 0:
+		return "an empty file"
+	case bytes.HasPrefix(data, []byte("\xef\xbb\xbf")):
+		return "a byte order mark"
+	case bytes.HasPrefix(data, []byte("\xff\xfe")), bytes.HasPrefix(data, []byte("\xfe\xff")):
+		return "UTF-16"
+	}
+	return ""
+}
+
+// notObject says where data is no JSON, or what it is instead of an object.
+func notObject(data []byte, err error) string {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax) && syntax.Offset >= int64(len(data)):
+		return "the JSON ends too early; the file may be incomplete"
+	case errors.As(err, &syntax):
+		return fmt.Sprintf("line %d: %v", 1+bytes.Count(data[:syntax.Offset], []byte("\n")), err)
+	case errors.As(err, &kind):
+		return fmt.Sprintf("got %s, want a JSON object", kind.Value)
+	}
+	return err.Error()
 }
 
 // quoteConstants puts Infinity, -Infinity and NaN outside strings in quotes.
@@ -115,12 +147,13 @@ func (f *fields) has(names ...string) bool {
 	return v != nil
 }
 
-// shown shortens a value for messages.
+// shown prints a value in messages, on one line and not too long.
 func shown(v json.RawMessage) string {
-	if len(v) > 60 {
-		return string(v[:57]) + "..."
+	var line bytes.Buffer
+	if json.Compact(&line, v) != nil || line.Len() <= 60 {
+		return line.String()
 	}
-	return string(v)
+	return strings.ToValidUTF8(line.String()[:57], "") + "..."
 }
 
 func (f *fields) wrong(name string, v json.RawMessage, want string) {
@@ -128,26 +161,30 @@ func (f *fields) wrong(name string, v json.RawMessage, want string) {
 }
 
 // maxSize bounds every count and width of a configuration, so that products
-// of two cannot overflow.
-const maxSize = 1 << 27
+// of two cannot overflow. maxLayers and maxHeadDim bound those for which
+// memory is taken before a tensor is seen.
+const (
+	maxSize    = 1 << 27
+	maxLayers  = 1 << 12
+	maxHeadDim = 1 << 16
+)
 
-// integer returns a whole number in [0, maxSize].
-func (f *fields) integer(def int, names ...string) int {
+// whole returns a whole number in [low, maxSize].
+func (f *fields) whole(low, def int, names ...string) int {
 	name, v := f.find(names...)
 	if v == nil {
 		return def
 	}
 	var x float64
-	if json.Unmarshal(v, &x) != nil || x != math.Trunc(x) {
-		f.wrong(name, v, "a whole number")
-		return def
-	}
-	if x < 0 || x > maxSize {
-		f.wrong(name, v, fmt.Sprintf("a number from 0 to %d", maxSize))
+	if json.Unmarshal(v, &x) != nil || x != math.Trunc(x) || x < float64(low) || x > maxSize {
+		f.wrong(name, v, fmt.Sprintf("a whole number from %d to %d", low, maxSize))
 		return def
 	}
 	return int(x)
 }
+
+// integer returns a whole number of at least 0.
+func (f *fields) integer(def int, names ...string) int { return f.whole(0, def, names...) }
 
 // size returns a whole number of at least 1 that must be there.
 func (f *fields) size(names ...string) int {
@@ -159,14 +196,13 @@ func (f *fields) size(names ...string) int {
 }
 
 // positive returns a whole number of at least 1.
-func (f *fields) positive(def int, names ...string) int {
-	n := f.integer(def, names...)
-	if n < 1 && f.has(names...) {
-		name, v := f.find(names...)
-		f.wrong(name, v, "at least 1")
-		return max(def, 1)
+func (f *fields) positive(def int, names ...string) int { return f.whole(1, def, names...) }
+
+// checkProduct bounds a width that is the product of two fields.
+func (f *fields) checkProduct(names string, a, b int) {
+	if a > maxSize/b {
+		f.fail(invalid("%s%s is %d × %d, want a product of at most %d", f.path, names, a, b, maxSize))
 	}
-	return n
 }
 
 // number returns a finite number, or an infinite one where the file says so.

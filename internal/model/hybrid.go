@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/godwit-llm/godwit/internal/ops"
@@ -64,7 +65,7 @@ func (d *hybrid) has(letter byte) bool { return strings.IndexByte(string(d.patte
 func (f *fields) hybridAttention(d *hybrid) {
 	d.heads = f.size("num_attention_heads")
 	d.kvHeads = f.positive(d.heads, "num_key_value_heads")
-	d.headDim = f.positive(max(1, d.Hidden/d.heads), "head_dim", "attention_head_dim")
+	d.headDim = f.headDim(128, d.Hidden, d.heads)
 	d.biasAttention = f.boolean(false, "attention_bias")
 	f.checkHeads(d.heads, d.kvHeads)
 }
@@ -77,6 +78,8 @@ func (f *fields) hybridMamba(d *hybrid) {
 	d.kernel = f.positive(4, "conv_kernel", "mamba_d_conv")
 	d.biasConv = f.boolean(true, "use_conv_bias", "mamba_conv_bias")
 	d.biasProj = f.boolean(false, "use_bias") // mamba_proj_bias is not read by anybody
+	f.checkProduct("mamba_num_heads × mamba_head_dim", m.Heads, m.HeadDim)
+	f.checkProduct("n_groups × ssm_state_size", m.Groups, m.State)
 	if m.Heads%m.Groups != 0 {
 		f.fail(invalid("%smamba_num_heads is %d, want a multiple of n_groups %d", f.path, m.Heads, m.Groups))
 	}
@@ -112,6 +115,10 @@ func (f *fields) pattern() []byte {
 	}
 	if len(words) == 0 {
 		f.fail(invalid("%shybrid_override_pattern and layers_block_type are missing or empty", f.path))
+	}
+	if len(words) > maxLayers {
+		f.fail(invalid("%s%s has %d layers, want at most %d", f.path, name, len(words), maxLayers))
+		return nil
 	}
 	letters := make([]byte, len(words))
 	for i, word := range words {
@@ -150,12 +157,7 @@ func (f *fields) ffnWidths(n int) []int {
 		}
 		return list
 	}
-	width := f.size("intermediate_size")
-	list = make([]int, n)
-	for i := range list {
-		list[i] = width
-	}
-	return list
+	return slices.Repeat([]int{f.size("intermediate_size")}, n)
 }
 
 func (f *fields) moe() moe {
@@ -168,7 +170,7 @@ func (f *fields) moe() moe {
 		groups:    f.positive(1, "n_group"),
 		topGroups: f.positive(1, "topk_group"),
 		normalize: f.boolean(true, "norm_topk_prob"),
-		scaling:   f.number(1, "routed_scaling_factor"),
+		scaling:   f.within(0, 1e6, 1, "routed_scaling_factor"),
 	}
 	if f.integer(1, "n_shared_experts") == 0 {
 		m.shared = 0
@@ -198,6 +200,9 @@ func (d *hybrid) bind(w *binder) *decoder {
 	m.embed, m.head = w.head(embedding, d.Vocab, d.Hidden, d.Tied)
 	ffn := d.ffn
 	for i, letter := range d.pattern {
+		if w.err != nil {
+			return m
+		}
 		at := layerName(body, i)
 		l := sublayer{norm: w.rmsNorm(at+"norm", d.Hidden, d.eps), layer: i}
 		switch letter {
@@ -305,6 +310,9 @@ func (d *hybrid) bindExperts(w *binder, at string) mixer {
 // tensor [experts, out, in] for all.
 func (d *hybrid) bindRouted(w *binder, at, name string, out, in int) []ops.Linear {
 	defer w.as(RoutedPart)()
+	if w.err != nil {
+		return nil
+	}
 	n := d.moe.experts
 	parts := make([]ops.Stored, 0, n)
 	if w.has(at + name) {
@@ -312,16 +320,16 @@ func (d *hybrid) bindRouted(w *binder, at, name string, out, in int) []ops.Linea
 			parts = splitExperts(w.stored(t, n*out, in), n)
 		}
 	} else {
-		for e := range n {
+		for e := 0; e < n && w.err == nil; e++ {
 			if t, ok := w.tensor(fmt.Sprintf("%s%d.%s.weight", at, e, name), out, in); ok {
 				parts = append(parts, w.stored(t, out, in))
 			}
 		}
 	}
-	layers := make([]ops.Linear, n)
 	if w.err != nil {
-		return layers
+		return nil
 	}
+	layers := make([]ops.Linear, n)
 	for e, t := range w.place(parts...) {
 		layers[e] = ops.Linear{In: in, Out: out, Weight: []ops.Tensor{t}}
 	}

@@ -20,7 +20,7 @@ import (
 
 // Config is what all architectures have in common.
 type Config struct {
-	Architecture string // model_type
+	Architecture string // model_type, a key of families
 	Vocab        int
 	Hidden       int
 	Layers       int
@@ -83,39 +83,40 @@ func Decode(data []byte) (*Definition, error) {
 	if err != nil {
 		return nil, err
 	}
-	if inner := f.sub("llm_config", "text_config"); inner != nil {
-		f = inner // a wrapper for several modalities around the language model
-	}
-	decode, err := f.family()
-	if err != nil {
-		return nil, err
-	}
 	f.refuseQuantised()
-	d := decode(f)
+	if inner := f.sub("llm_config", "text_config"); inner != nil && f.err == nil {
+		f = inner // a wrapper for several modalities around the language model
+		f.refuseQuantised()
+	}
+	kind := f.family()
 	if f.err != nil {
 		return nil, f.err
 	}
+	d := families[kind](f)
+	if f.err != nil {
+		return nil, f.err
+	}
+	d.config().Architecture = kind
 	return &Definition{d}, nil
 }
 
-func (f *fields) family() (func(*fields) family, error) {
+// family returns a key of families.
+func (f *fields) family() string {
 	kind := f.text("", "model_type")
 	for _, class := range f.texts("architectures") {
 		if kind == "" || kind == "deci" {
 			kind = classes[class]
 		}
 	}
-	if f.err != nil {
-		return nil, f.err
+	if _, ok := families[kind]; ok {
+		return kind
 	}
-	decode, ok := families[kind]
-	switch {
-	case ok:
-		return decode, nil
-	case kind == "":
-		return nil, invalid("%smodel_type is missing", f.path)
+	want := strings.Join(Architectures(), ", ")
+	if kind == "" {
+		f.fail(invalid("%smodel_type is missing, want one of %s", f.path, want))
 	}
-	return nil, unsupported("%smodel_type is %q, want one of %s", f.path, kind, strings.Join(Architectures(), ", "))
+	f.fail(unsupported("%smodel_type is %q, want one of %s", f.path, kind, want))
+	return kind
 }
 
 func (f *fields) refuseQuantised() {
@@ -131,13 +132,12 @@ func (f *fields) refuseQuantised() {
 // config reads the fields that every architecture has.
 func (f *fields) config() Config {
 	return Config{
-		Architecture: f.text("", "model_type"),
-		Vocab:        f.size("vocab_size"),
-		Hidden:       f.size("hidden_size"),
-		Context:      f.positive(4096, "max_position_embeddings"),
-		Tied:         f.boolean(false, "tie_word_embeddings"),
-		BOS:          f.ids("bos_token_id"),
-		EOS:          f.ids("eos_token_id"),
+		Vocab:   f.size("vocab_size"),
+		Hidden:  f.size("hidden_size"),
+		Context: f.positive(4096, "max_position_embeddings"),
+		Tied:    f.boolean(false, "tie_word_embeddings"),
+		BOS:     f.ids("bos_token_id"),
+		EOS:     f.ids("eos_token_id"),
 	}
 }
 
@@ -155,7 +155,8 @@ type Model struct {
 
 // Load binds the weights and allocates the memory for the limits.
 func (d *Definition) Load(from Weights, to ops.Backend, limits Limits) (*Model, error) {
-	w, decoder, err := d.bindAll(from, to)
+	w := newBinder(from, to)
+	decoder, err := d.bindAll(w)
 	if err != nil {
 		return nil, err
 	}
@@ -166,12 +167,13 @@ func (d *Definition) Load(from Weights, to ops.Backend, limits Limits) (*Model, 
 	return &Model{Config: d.Config(), Limits: limits, NotUsed: w.notUsed, decoder: decoder, memory: memory, backend: to}, nil
 }
 
-// bindAll binds every tensor and accounts for those that are left.
-func (d *Definition) bindAll(from Weights, to ops.Memory) (*binder, *decoder, error) {
-	w := newBinder(from, to)
+// bindAll binds every tensor and looks for those that are left.
+func (d *Definition) bindAll(w *binder) (*decoder, error) {
 	m := d.bind(w)
-	w.finish()
-	return w, m, w.err
+	if w.err == nil {
+		w.finish()
+	}
+	return m, w.err
 }
 
 // Forward computes the logits of the batch's output rows, [len(Outputs),

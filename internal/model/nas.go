@@ -23,8 +23,10 @@ func (f *fields) block(heads, hidden int) block {
 		b.attention = a.replacement()
 		if b.attention == regular {
 			group := a.size("n_heads_in_group")
+			if heads%group != 0 {
+				a.fail(invalid("%sn_heads_in_group is %d, want a divisor of num_attention_heads %d", a.path, group, heads))
+			}
 			b.kvHeads = max(1, heads/group)
-			a.checkHeads(heads, b.kvHeads)
 		}
 		f.take(a)
 	} else {
@@ -65,6 +67,10 @@ func (f *fields) ffnWidth(hidden int) int {
 		f.fail(invalid("%sffn_mult is missing", f.path))
 		return 1
 	}
-	width := int(2 * f.within(0, 1000, 1, "ffn_mult") * float64(hidden) / 3)
-	return max(1, (width+255)/256*256)
+	mult := f.within(0, 1000, 1, "ffn_mult")
+	width := max(1, (int(2*mult*float64(hidden)/3)+255)/256*256)
+	if width > maxSize {
+		f.fail(invalid("%sffn_mult is %g, which makes the MLP %d wide, want at most %d", f.path, mult, width, maxSize))
+	}
+	return width
 }

@@ -18,11 +18,14 @@ type Account struct {
 	Constants     int64   // small weights, converted to float32
 }
 
-// Account binds the model to a memory that only counts. Limits.Pages and
-// Limits.Sequences do not matter: the figures are those of one.
+// Account binds the model to a memory that only counts; of the tensors it
+// needs names, types and shapes, no bytes. Limits.Pages and Limits.Sequences
+// do not matter: the figures are those of one.
 func (d *Definition) Account(from Weights, limits Limits, activation int) (*Account, error) {
 	to := &counter{activation: int64(activation)}
-	w, decoder, err := d.bindAll(from, to)
+	w := newBinder(from, to)
+	w.sizesOnly = true
+	decoder, err := d.bindAll(w)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +45,7 @@ func (d *Definition) Account(from Weights, limits Limits, activation int) (*Acco
 func (a *Account) WeightBytes() int64 {
 	n := int64(0)
 	for _, u := range a.Usage {
-		n += u.Tensor.Len()
+		n += u.Bytes()
 	}
 	return n
 }
@@ -65,7 +68,7 @@ func (a *Account) BytesPerToken() int64 {
 	n := 0.0
 	tied := a.Parameters(HeadPart) == 0
 	for _, u := range a.Usage {
-		size := float64(u.Tensor.Len())
+		size := float64(u.Bytes())
 		switch {
 		case u.Part == RoutedPart:
 			size *= a.ActiveExperts

@@ -20,12 +20,16 @@ func (f *fields) rotary(headDim, context int, theta, partial float64) *ops.Rotar
 	defer func() { f.take(s) }()
 	theta = s.within(1, 1e30, theta, "rope_theta")
 	partial = s.within(0, 1, partial, "partial_rotary_factor")
-	dim := int(float64(headDim)*partial) / 2 * 2
-	if dim == 0 {
+	dim := int(float64(headDim) * partial)
+	if dim%2 != 0 {
+		s.fail(invalid("%shead_dim %d with partial_rotary_factor %g rotates %d columns, want an even number", f.path, headDim, partial, dim))
+	}
+	if dim < 2 {
 		return nil
 	}
 	r := &ops.Rotary{InvFreq: ops.InverseFrequencies(theta, dim), Scale: 1}
 	old := f.positive(s.positive(context, "original_max_position_embeddings"), "original_max_position_embeddings")
+	s.require("full_attention", "null") // parameters by kind of layer
 	switch kind := s.text("default", "rope_type", "type"); kind {
 	case "default":
 	case "linear":
@@ -33,6 +37,7 @@ func (f *fields) rotary(headDim, context int, theta, partial float64) *ops.Rotar
 	case "dynamic":
 		r.Dynamic = s.dynamic(theta, context, dim)
 	case "llama3":
+		s.need(f, "original_max_position_embeddings")
 		s.llama3(r, float64(old))
 	case "yarn":
 		s.yarn(r, theta, float64(old), float64(context))
@@ -42,11 +47,16 @@ func (f *fields) rotary(headDim, context int, theta, partial float64) *ops.Rotar
 	return r
 }
 
+// need fails unless the field is there, here or in the outer object.
+func (f *fields) need(outer *fields, name string) {
+	if !f.has(name) && !outer.has(name) {
+		f.fail(invalid("%s%s is missing", f.path, name))
+	}
+}
+
 // factor returns the scaling factor, which must be there.
 func (f *fields) factor() float64 {
-	if !f.has("factor") {
-		f.fail(invalid("%sfactor is missing", f.path))
-	}
+	f.need(f, "factor")
 	return f.within(1, 1e6, 1, "factor")
 }
 
@@ -67,6 +77,8 @@ func (f *fields) dynamic(theta float64, context, dim int) *ops.Dynamic {
 // llama3 stretches long wavelengths and leaves short ones.
 func (f *fields) llama3(r *ops.Rotary, old float64) {
 	factor := f.factor()
+	f.need(f, "low_freq_factor")
+	f.need(f, "high_freq_factor")
 	low := f.within(1e-6, 1e6, 1, "low_freq_factor")
 	high := f.within(1e-6, 1e6, 4, "high_freq_factor")
 	if high <= low {
@@ -91,6 +103,10 @@ func (f *fields) llama3(r *ops.Rotary, old float64) {
 // dimensions and scales the attention. Old is the context the model was first
 // trained with.
 func (f *fields) yarn(r *ops.Rotary, theta, old, context float64) {
+	if theta == 1 {
+		f.fail(invalid("%srope_type is yarn for rope_theta 1, want more than 1", f.path))
+		return
+	}
 	factor := max(context/old, 1)
 	if f.has("factor") || context == old {
 		factor = f.factor()
@@ -120,7 +136,7 @@ func (f *fields) attentionFactor(factor float64) float64 {
 		return f.within(0, 1e3, 1, "attention_factor")
 	}
 	scale := func(m float64) float64 { return 0.1*m*math.Log(factor) + 1 }
-	m, all := f.number(0, "mscale"), f.number(0, "mscale_all_dim")
+	m, all := f.within(0, 1e3, 0, "mscale"), f.within(0, 1e3, 0, "mscale_all_dim")
 	if m != 0 && all != 0 {
 		return scale(m) / scale(all)
 	}
