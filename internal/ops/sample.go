@@ -54,9 +54,10 @@ func (s *sampleScratch) sample(logits []float32, p *Sampling) Sampled {
 	return out
 }
 
-// logSumExp destroys x.
+// logSumExp returns NaN when x holds NaN, +Inf or nothing but -Inf. It
+// destroys x.
 func logSumExp(x []float32) float32 {
-	top := slices.Max(x)
+	top := x[argmax(x)]
 	if math.IsInf(float64(top), 1) {
 		return float32(math.NaN())
 	}
@@ -92,10 +93,10 @@ func (e Edit) apply(logits []float32) {
 
 // argmax returns the first of the largest values.
 func argmax(x []float32) int32 {
-	best := 0
+	best, most := 0, x[0]
 	for i, v := range x {
-		if v > x[best] {
-			best = i
+		if v > most {
+			best, most = i, v
 		}
 	}
 	return int32(best)
@@ -115,13 +116,21 @@ func (s *sampleScratch) keep(p *Sampling) {
 		s.nucleus(float64(p.TopP))
 	}
 	if p.MinP > 0 {
-		s.drop(math.Log(float64(p.MinP)))
+		s.drop(float32(math.Log(float64(p.MinP))))
 	}
 }
 
-// drop takes out the tokens whose logits are below least.
-func (s *sampleScratch) drop(least float64) {
-	s.kept = slices.DeleteFunc(s.kept, func(t int32) bool { return s.logits[t] < float32(least) })
+// drop takes out the tokens whose logits are below least. The store without a
+// condition spares branches that cannot be predicted.
+func (s *sampleScratch) drop(least float32) {
+	n := 0
+	for _, t := range s.kept {
+		s.kept[n] = t
+		if s.logits[t] >= least {
+			n++
+		}
+	}
+	s.kept = s.kept[:n]
 }
 
 // nucleus keeps the most likely tokens up to the one with which their
@@ -136,33 +145,48 @@ func (s *sampleScratch) nucleus(topP float64) {
 		total += float64(s.copy[t])
 	}
 	least := min(0, math.Log(total*(1-topP)/float64(len(s.kept))))
-	s.drop(least)
-	var bins [1024]float64
-	scale := float32(float64(len(bins)-1) / max(-least, 1e-6))
-	bin := func(t int32) int { return min(int(-s.logits[t]*scale), len(bins)-1) }
+	s.drop(float32(least))
+	var weights [bins]float64
+	scale := float32((bins - 1) / max(-least, 1e-6))
 	for _, t := range s.kept {
-		bins[bin(t)] += float64(s.copy[t])
+		weights[bin(s.logits[t], scale)] += float64(s.copy[t])
 	}
 	limit, sum, last := topP*total, 0.0, 0
-	for last < len(bins)-1 && sum+bins[last] < limit {
-		sum += bins[last]
+	for last < bins-1 && sum+weights[last] < limit {
+		sum += weights[last]
 		last++
 	}
-	s.border = s.border[:0]
-	s.kept = slices.DeleteFunc(s.kept, func(t int32) bool {
-		at := bin(t)
-		if at == last {
-			s.border = append(s.border, t)
-		}
-		return at >= last
-	})
-	byLogit(s.border, s.logits)
+	s.cut(last, scale)
 	for _, t := range s.border {
 		s.kept = append(s.kept, t)
 		if sum += float64(s.copy[t]); sum >= limit {
 			return
 		}
 	}
+}
+
+const bins = 1024
+
+// bin returns the bin of a logit, which is at most 0. Larger ones come first.
+func bin(logit, scale float32) int { return min(int(-logit*scale), bins-1) }
+
+// cut keeps the tokens in bins before the last one and moves those of the last
+// one to the border, sorted.
+func (s *sampleScratch) cut(last int, scale float32) {
+	n := 0
+	s.border = s.border[:0]
+	for _, t := range s.kept {
+		at := bin(s.logits[t], scale)
+		s.kept[n] = t
+		if at < last {
+			n++
+		}
+		if at == last {
+			s.border = append(s.border, t)
+		}
+	}
+	s.kept = s.kept[:n]
+	byLogit(s.border, s.logits)
 }
 
 // byLogit sorts tokens from the most to the least likely.
@@ -262,12 +286,12 @@ func noiseBound(r uint32) float64 {
 // philox is the counter-based generator Philox4x32 with ten rounds (Salmon et
 // al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
 func philox(c [4]uint32, k0, k1 uint32) [4]uint32 {
+	c0, c1, c2, c3 := c[0], c[1], c[2], c[3]
 	for range 10 {
-		a := uint64(c[0]) * 0xD2511F53
-		b := uint64(c[2]) * 0xCD9E8D57
-		c = [4]uint32{uint32(b>>32) ^ c[1] ^ k0, uint32(b), uint32(a>>32) ^ c[3] ^ k1, uint32(a)}
+		a, b := uint64(c0)*0xD2511F53, uint64(c2)*0xCD9E8D57
+		c0, c1, c2, c3 = uint32(b>>32)^c1^k0, uint32(b), uint32(a>>32)^c3^k1, uint32(a)
 		k0 += 0x9E3779B9
 		k1 += 0xBB67AE85
 	}
-	return c
+	return [4]uint32{c0, c1, c2, c3}
 }
