@@ -2,8 +2,10 @@ package tokenizer
 
 import (
 	"bytes"
+	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -135,7 +137,7 @@ func TestLossy(t *testing.T) {
 		"\xED\xA0\x80\xED\xBF\xBF\xED\xAFA":        strings.Repeat("\uFFFD", 8) + "A",
 		"\xF4\x91\x92\x93\xFFA\x80\xBFB":           strings.Repeat("\uFFFD", 5) + "A\uFFFD\uFFFDB",
 		"\xE1\x80\xE2\xF0\x91\x92\xF1\xBFA":        strings.Repeat("\uFFFD", 4) + "A",
-		"é中👍":                                     "é中👍",
+		"é中👍":                                      "é中👍",
 		"\xF0\x9F\x91":                             "\uFFFD",
 	} {
 		if got := lossy([]byte(in)); got != want {
@@ -238,5 +240,35 @@ func TestByteAlphabet(t *testing.T) {
 	}
 	if text[0:2] != "Ā" || !strings.Contains(text, "Ġ!") {
 		t.Errorf("got %q", text)
+	}
+}
+
+// TestQuickFloat has numbers that the reference's reader gets exactly, and one
+// that it does not.
+func TestQuickFloat(t *testing.T) {
+	for in, want := range map[string]float64{
+		"0": 0, "-0.5": -0.5, "12": 12, "1e2": 100, "1E-2": 0.01, "-3.25e+1": -32.5, "0e999999999999": 0, "1e-999999999999": 0,
+		"5e-324": 5e-324, "18446744073709551616": 18446744073709551616, "184467440737095516160": 184467440737095516160,
+		"1e400": math.Inf(1), "-1e99999999999999999999": math.Inf(-1), "0.00000000000000000000000000001": 1.0000000000000001e-29,
+		"-8.483559608459473": -8.483559608459473,
+	} {
+		if got := quickFloat([]byte(in)); got != want {
+			t.Errorf("%s: got %v, want %v", in, got, want)
+		}
+	}
+	exact := 0
+	for i := range 1000 {
+		in := strconv.FormatFloat(-float64(i)/7-3, 'g', -1, 64)
+		want, _ := strconv.ParseFloat(in, 64)
+		got := quickFloat([]byte(in))
+		if math.Abs(got-want) > 4e-16*math.Abs(want) {
+			t.Errorf("%s: got %v", in, got)
+		}
+		if got == want {
+			exact++
+		}
+	}
+	if exact == 1000 {
+		t.Error("every number is exact, unlike the reference's")
 	}
 }

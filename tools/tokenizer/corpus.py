@@ -104,4 +104,6 @@ def corpus():
         out.append("".join(rng.choice(("a", "B", " ", "1", "'", "")) + chr(c) for c in step[i : i + 64]))
     out.append("".join(rng.choice(ODD + SPACES + words) for _ in range(400)))
     out.append("supercalifragilistic" * 30 + "日本" * 150)
+    # Cuts of "000" whose scores differ in the last place only.
+    out += ["'%x_%'1,000,000.00", "1,000,000.00", "000 0000 00000"]
     return out

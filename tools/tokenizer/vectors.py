@@ -309,7 +309,7 @@ def main():
             chosen = list(range(len(strings)))
         else:
             tokenizers[name] = data
-            chosen = sorted({*range(0, 300), *rng.sample(range(len(strings)), 450)})
+            chosen = sorted({*range(0, 300), *range(len(strings) - 5, len(strings)), *rng.sample(range(len(strings)), 450)})
         encoded = []
         for i in chosen:
             plain = tok.encode(strings[i], add_special_tokens=False).ids
