@@ -100,14 +100,22 @@ func (w *binder) tensor(name string, shape ...int) (safetensors.Tensor, bool) {
 	case !ok:
 		w.fail(invalid("tensor %s%s is missing, want shape %s", w.prefix, name, dims(shape)))
 	case !known:
-		w.fail(unsupported("%s: tensor %s is %s, want BF16, F16 or F32 of shape %s%s", filepath.Base(t.File()), t.Name, t, dims(shape), hint(t)))
+		w.fail(unsupported("%stensor %s is %s, want BF16, F16 or F32 of shape %s%s", fileOf(t), t.Name, t, dims(shape), hint(t)))
 	case !slices.Equal(t.Shape, shape):
-		w.fail(invalid("%s: tensor %s is %s, want shape %s", filepath.Base(t.File()), t.Name, t, dims(shape)))
+		w.fail(invalid("%stensor %s is %s, want shape %s", fileOf(t), t.Name, t, dims(shape)))
 	case !w.used[t.Name]:
 		w.used[t.Name] = true
 		w.usage = append(w.usage, Usage{Tensor: t, Part: w.part})
 	}
 	return t, w.err == nil
+}
+
+// fileOf begins a message with the name of the tensor's file, where it has one.
+func fileOf(t safetensors.Tensor) string {
+	if t.File() == "" {
+		return ""
+	}
+	return filepath.Base(t.File()) + ": "
 }
 
 // hint explains types that weights of a supported checkpoint do not have.

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -144,20 +145,17 @@ var letterOf = map[string]byte{
 // ffnWidths returns intermediate_size for each of n layers: one for all, or a
 // list.
 func (f *fields) ffnWidths(n int) []int {
-	var list []int
-	if name, v := f.find("intermediate_size"); json.Unmarshal(v, &list) == nil {
-		if len(list) != n {
-			f.fail(invalid("%s%s has %d entries for %d MLP layers", f.path, name, len(list), n))
-			return make([]int, n)
-		}
-		for _, w := range list {
-			if w < 1 || w > maxSize {
-				f.wrong(name, v, fmt.Sprintf("widths from 1 to %d", maxSize))
-			}
-		}
-		return list
+	name, v := f.find("intermediate_size")
+	if !bytes.HasPrefix(v, []byte("[")) {
+		return slices.Repeat([]int{f.size(name)}, n)
 	}
-	return slices.Repeat([]int{f.size("intermediate_size")}, n)
+	var list []int
+	if json.Unmarshal(v, &list) != nil || slices.ContainsFunc(list, func(w int) bool { return w < 1 || w > maxSize }) {
+		f.wrong(name, v, fmt.Sprintf("whole numbers from 1 to %d", maxSize))
+	} else if len(list) != n {
+		f.fail(invalid("%s%s has %d entries for %d MLP layers", f.path, name, len(list), n))
+	}
+	return list
 }
 
 func (f *fields) moe() moe {
