@@ -38,10 +38,10 @@ func (d *decoder) forward(s *step) ops.Tensor {
 	if s.outputs == 0 {
 		return logits // a piece of a prompt that is not its end
 	}
-	last := s.h.Top(s.outputs)
+	last, h := s.last.Top(s.outputs), s.h.Top(s.outputs)
 	s.Gather(last, x)
-	s.Norm(last, last, d.norm)
-	s.Linear(logits, last, d.head, ops.Epilogue{})
+	s.Norm(h, last, d.norm)
+	s.Linear(logits, h, d.head, ops.Epilogue{})
 	return logits
 }
 
@@ -86,7 +86,9 @@ type Limits struct {
 
 // memory is what a model needs besides its weights.
 type memory struct {
-	x, h    ops.Tensor // [tokens, hidden] residual stream and its norm
+	x       ops.Tensor // [tokens, hidden] residual stream, float32
+	h       ops.Tensor // [tokens, hidden] its norm
+	last    ops.Tensor // [outputs, hidden] rows of x whose logits are wanted
 	logits  ops.Tensor // [outputs, vocabulary]
 	buffers []ops.Tensor
 	routing ops.Routes
@@ -128,6 +130,10 @@ func (a *allocator) activation(rows, cols int) ops.Tensor {
 	return kept(a, func() (ops.Tensor, error) { return a.to.Activation(rows, cols) })
 }
 
+func (a *allocator) float(rows, cols int) ops.Tensor {
+	return kept(a, func() (ops.Tensor, error) { return a.to.Float(rows, cols) })
+}
+
 // kept calls get unless something failed before.
 func kept[T any](a *allocator, get func() (T, error)) T {
 	var out T
@@ -143,12 +149,12 @@ func (d *decoder) allocate(to ops.Memory, limits Limits) (*memory, error) {
 	for i := range d.sublayers {
 		d.sublayers[i].mixer.allocate(a)
 	}
-	rows := max(limits.Tokens, limits.Outputs)
 	hidden, vocab := d.head.In, d.head.Out
 	m := &memory{
-		x:      a.activation(rows, hidden),
-		h:      a.activation(rows, hidden),
-		logits: kept(a, func() (ops.Tensor, error) { return to.Logits(limits.Outputs, vocab) }),
+		x:      a.float(limits.Tokens, hidden),
+		h:      a.activation(max(limits.Tokens, limits.Outputs), hidden),
+		last:   a.float(limits.Outputs, hidden),
+		logits: a.float(limits.Outputs, vocab),
 	}
 	for _, width := range a.widths {
 		m.buffers = append(m.buffers, a.activation(limits.Tokens, width))

@@ -108,8 +108,8 @@ func (c *counter) Activation(rows, cols int) (ops.Tensor, error) {
 	return ops.Tensor{}, nil
 }
 
-func (c *counter) Logits(rows, vocab int) (ops.Tensor, error) {
-	c.scratch += 4 * int64(rows) * int64(vocab)
+func (c *counter) Float(rows, cols int) (ops.Tensor, error) {
+	c.scratch += 4 * int64(rows) * int64(cols)
 	return ops.Tensor{}, nil
 }
 

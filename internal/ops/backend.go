@@ -20,15 +20,18 @@ type Backend interface {
 	// Begin opens a step. The batch must stay unchanged until the step ends.
 	Begin(batch *Batch) error
 
-	// Embed writes row Tokens[i] of the [vocabulary, width] table to out[i].
+	// Embed writes row Tokens[i] of the [vocabulary, width] table to out[i],
+	// which is Float.
 	Embed(out, table Tensor)
 
 	// Norm writes the normalised x [n, width] to out, which may be x itself.
+	// Each of the two is an Activation or Float.
 	// When norm's weight is narrower than x, each group of that many columns
 	// is normalised on its own (the norms of single heads).
 	Norm(out, x Tensor, norm *Norm)
 
-	// Linear writes act(x·Wᵀ + bias) to out, or adds it to out.
+	// Linear writes act(x·Wᵀ + bias) to out, or adds it to out. x is an
+	// Activation, out an Activation or Float.
 	Linear(out, x Tensor, w *Linear, e Epilogue)
 
 	// Multiply writes act(gate) ⊙ up to out: the middle of a gated MLP.
@@ -66,7 +69,7 @@ type Backend interface {
 	// out; with set, out is overwritten instead.
 	Experts(out, x Tensor, routes Routes, e *Experts, set bool)
 
-	// Gather copies the batch's Outputs rows of x to out.
+	// Gather copies the batch's Outputs rows of x to out, both Float.
 	Gather(out, x Tensor)
 
 	// Sample chooses a token for each row of logits [len(params), vocabulary]
@@ -92,8 +95,9 @@ type Memory interface {
 	// content is undefined before it is written.
 	Activation(rows, cols int) (Tensor, error)
 
-	// Logits returns scratch space that is float32 on every device.
-	Logits(rows, vocab int) (Tensor, error)
+	// Float returns scratch space that is float32 on every device: for the
+	// residual stream, which many small terms are added to, and for logits.
+	Float(rows, cols int) (Tensor, error)
 
 	// State returns zeroed float32 memory that lasts.
 	State(rows, cols int) (Tensor, error)

@@ -71,8 +71,8 @@ func (b *CPU) Vector(values []float32) (Tensor, error) {
 // Activation allocates a float32 matrix.
 func (b *CPU) Activation(rows, cols int) (Tensor, error) { return newFloats(rows, cols), nil }
 
-// Logits allocates a float32 matrix.
-func (b *CPU) Logits(rows, vocab int) (Tensor, error) { return newFloats(rows, vocab), nil }
+// Float allocates a float32 matrix.
+func (b *CPU) Float(rows, cols int) (Tensor, error) { return newFloats(rows, cols), nil }
 
 // State allocates a zeroed float32 matrix.
 func (b *CPU) State(rows, cols int) (Tensor, error) { return newFloats(rows, cols), nil }

@@ -43,7 +43,7 @@ func build(threads int) *mixed {
 	m.table = m.matrix(rng, vocab, hidden)
 	m.x, m.h = m.rows(hidden), m.rows(hidden)
 	m.wide, m.narrow, m.third = m.rows(512), m.rows(256), m.rows(256)
-	m.logits, _ = m.Logits(maxTokens, vocab)
+	m.logits, _ = m.Float(maxTokens, vocab)
 	m.norm = &ops.Norm{Weight: m.ones(hidden), Eps: 1e-5}
 	m.attention = ops.Attention{Heads: 4, KVHeads: 2, HeadDim: headDim, Scale: 0.25}
 	m.attention.Rotary = &ops.Rotary{InvFreq: ops.InverseFrequencies(1e4, headDim), Scale: 1}

@@ -130,7 +130,7 @@ func TestKthLargest(t *testing.T) {
 
 // sampleOne draws one token.
 func sampleOne(b ops.Backend, logits []float32, p ops.Sampling) ops.Sampled {
-	t, err := b.Logits(1, len(logits))
+	t, err := b.Float(1, len(logits))
 	if err != nil {
 		panic(err)
 	}
@@ -168,7 +168,7 @@ func checkDistribution(t *testing.T, logits []float32, p ops.Sampling, steps boo
 	const draws = 40000
 	b := ops.NewCPU(1)
 	defer b.Close()
-	row, _ := b.Logits(1, len(logits))
+	row, _ := b.Float(1, len(logits))
 	if err := (opstest.Host{Backend: b}).Write(row, logits); err != nil {
 		t.Fatal(err)
 	}
@@ -316,7 +316,7 @@ func BenchmarkSample(b *testing.B) {
 		}
 		cpu := ops.NewCPU(1)
 		defer cpu.Close()
-		row, _ := cpu.Logits(1, len(logits))
+		row, _ := cpu.Float(1, len(logits))
 		if err := (opstest.Host{Backend: cpu}).Write(row, logits); err != nil {
 			b.Fatal(err)
 		}

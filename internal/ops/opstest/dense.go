@@ -183,7 +183,7 @@ func multiplyBy(f *fixture, c linearCase) {
 	x, in := f.random(c.rows, c.in)
 	out, before := f.random(c.rows, w.rows)
 	if c.logits {
-		t, err := f.dev.Logits(c.rows, w.rows)
+		t, err := f.dev.Float(c.rows, w.rows)
 		f.must(err)
 		out.Tensor = t
 	}

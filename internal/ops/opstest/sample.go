@@ -52,7 +52,7 @@ func sampleBatch(f *fixture, vocab int, flat bool) {
 			values[i] = float32(math.Inf(-1))
 		}
 	}
-	logits, err := f.dev.Logits(rows, vocab)
+	logits, err := f.dev.Float(rows, vocab)
 	f.must(err)
 	f.must(f.dev.Write(logits, values))
 	f.rows(rows)
@@ -191,7 +191,7 @@ func invalid(f *fixture) {
 		{-inf, -inf, -inf, -inf},
 		{-inf, 5, -inf, 1},
 	}
-	logits, err := f.dev.Logits(len(rows), 4)
+	logits, err := f.dev.Float(len(rows), 4)
 	f.must(err)
 	f.must(f.dev.Write(logits, slices.Concat(rows...)))
 	f.rows(len(rows))
