@@ -14,10 +14,14 @@ import (
 var ErrNoTemplate = errors.New("chat: the checkpoint has no chat template")
 
 // Template is a model's chat template with its special tokens. It is
-// immutable apart from Now: any number of goroutines may render it at once.
+// immutable apart from its exported fields: any number of goroutines may render it at once.
 type Template struct {
 	// Now is the clock of templates that print the date; nil means time.Now.
 	Now func() time.Time
+	// ParseArguments turns the arguments of tool calls that are JSON objects
+	// in a string, as clients of the OpenAI API send them, into objects, which
+	// most templates expect. transformers leaves that to its caller.
+	ParseArguments bool
 
 	named  map[string]*parsed // "default" and, where there is one, "tool_use"
 	tokens *jinja.Dict

@@ -189,8 +189,11 @@ func (t *Template) render(req *request) (string, error) {
 		vars.Set(name, v)
 	}
 	messages, final := req.messages, ""
+	if t.ParseArguments {
+		messages = parseArguments(messages)
+	}
 	if req.field != "" {
-		if messages, final, err = markFinal(req.messages, req.field); err != nil {
+		if messages, final, err = markFinal(messages, req.field); err != nil {
 			return "", err
 		}
 		if !strings.Contains(p.source, req.field) {

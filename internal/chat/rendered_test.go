@@ -93,6 +93,9 @@ func compare(want rendering, out string, err error) string {
 		if err != nil {
 			return "error " + err.Error()
 		}
+		if out == *want.Out {
+			return ""
+		}
 		return cmp.Diff(*want.Out, out)
 	}
 	var raised *jinja.RaisedError

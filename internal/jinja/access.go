@@ -8,11 +8,11 @@ import (
 )
 
 // getAttr is obj.name: an attribute, or else the item of that name.
-func getAttr(obj Value, name string) (Value, error) {
+func (r *run) getAttr(obj Value, name string) (Value, error) {
 	if v, ok, err := attribute(obj, name); ok || err != nil {
 		return v, err
 	}
-	v, err := index(obj, name)
+	v, err := r.index(obj, name)
 	if err == nil || !isTypeError(err) {
 		return v, err
 	}
@@ -20,14 +20,14 @@ func getAttr(obj Value, name string) (Value, error) {
 }
 
 // getItem is obj[key]: an item, or else the attribute of that name.
-func getItem(obj, key Value) (Value, error) {
-	v, err := index(obj, key)
+func (r *run) getItem(obj, key Value) (Value, error) {
+	v, err := r.index(obj, key)
 	if err == nil || !isTypeError(err) {
 		return v, err
 	}
 	name, ok := asString(key)
 	if !ok {
-		text, err := toRepr(key)
+		text, err := r.toRepr(key)
 		return &Undefined{msg: describe(obj) + " has no element " + text}, err
 	}
 	if v, ok, err := attribute(obj, name); ok || err != nil {
@@ -37,10 +37,10 @@ func getItem(obj, key Value) (Value, error) {
 }
 
 // index is Python's obj[key]; a *typeError means TypeError or LookupError.
-func index(obj, key Value) (Value, error) {
+func (r *run) index(obj, key Value) (Value, error) {
 	switch x := obj.(type) {
 	case *Dict:
-		v, ok, err := x.lookup(key)
+		v, ok, err := x.lookup(r, key)
 		if err == nil && !ok {
 			err = &typeError{"key not found"}
 		}
@@ -51,6 +51,11 @@ func index(obj, key Value) (Value, error) {
 		i, ok := asInt(key)
 		if !ok {
 			return nil, typeErrorf("%s indices must be integers or slices, not %s", typeName(obj), typeName(key))
+		}
+		if s, ok := asString(obj); ok {
+			if err := r.work(len(s)); err != nil {
+				return nil, err
+			}
 		}
 		return indexSeq(obj, i)
 	}
@@ -171,12 +176,7 @@ func (r *run) evalItem(n *itemExpr, s *scope) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	if str, ok := asString(obj); ok {
-		if err := r.work(len(str)); err != nil {
-			return nil, err
-		}
-	}
-	return getItem(obj, key)
+	return r.getItem(obj, key)
 }
 
 func (r *run) evalSlice(obj Value, n *sliceExpr, s *scope) (Value, error) {

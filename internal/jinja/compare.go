@@ -8,11 +8,14 @@ import (
 )
 
 // equal is Python's ==.
-func equal(a, b Value) (bool, error) { return equalAt(a, b, 0) }
+func (r *run) equal(a, b Value) (bool, error) { return r.equalAt(a, b, 0) }
 
-func equalAt(a, b Value, depth int) (bool, error) {
+func (r *run) equalAt(a, b Value, depth int) (bool, error) {
 	if depth > maxDepth {
 		return false, limitErrorf("value is nested deeper than %d", maxDepth)
+	}
+	if err := r.step(1); err != nil {
+		return false, err
 	}
 	if c, ok := compareNumbers(a, b); ok {
 		return c == 0, nil
@@ -23,30 +26,30 @@ func equalAt(a, b Value, depth int) (bool, error) {
 	case string, markup:
 		s, _ := asString(a)
 		t, ok := asString(b)
-		return ok && s == t, nil
+		return ok && s == t, r.work(min(len(s), len(t)))
 	case *List:
 		y, ok := b.(*List)
 		if !ok {
 			return false, nil
 		}
-		return equalSeq(x.items, y.items, depth)
+		return r.equalSeq(x.items, y.items, depth)
 	case *Tuple:
 		y, ok := b.(*Tuple)
 		if !ok {
 			return false, nil
 		}
-		return equalSeq(x.items, y.items, depth)
+		return r.equalSeq(x.items, y.items, depth)
 	case *Dict:
 		y, ok := b.(*Dict)
 		if !ok {
 			return false, nil
 		}
-		return equalDict(x, y, depth)
+		return r.equalDict(x, y, depth)
 	case *Undefined:
 		_, ok := b.(*Undefined)
 		return ok, nil
 	case *dictView:
-		return equalView(x, b, depth)
+		return r.equalView(x, b, depth)
 	case *rangeValue:
 		y, ok := b.(*rangeValue)
 		return ok && equalRange(x, y), nil
@@ -55,13 +58,13 @@ func equalAt(a, b Value, depth int) (bool, error) {
 }
 
 // equalView compares keys and items as sets; values are never equal.
-func equalView(x *dictView, b Value, depth int) (bool, error) {
+func (r *run) equalView(x *dictView, b Value, depth int) (bool, error) {
 	y, ok := b.(*dictView)
 	switch {
 	case !ok || x.kind != y.kind || x.kind == "values" || x.dict.Len() != y.dict.Len():
 		return x == b, nil
 	case x.kind == "items":
-		return equalDict(x.dict, y.dict, depth)
+		return r.equalDict(x.dict, y.dict, depth)
 	}
 	for _, e := range x.dict.entries {
 		if y.dict.find(e.hash) < 0 {
@@ -79,7 +82,7 @@ func equalRange(x, y *rangeValue) bool {
 	return n == 0 || x.start == y.start && (n == 1 || x.step == y.step)
 }
 
-func equalSeq(x, y []Value, depth int) (bool, error) {
+func (r *run) equalSeq(x, y []Value, depth int) (bool, error) {
 	if len(x) != len(y) {
 		return false, nil
 	}
@@ -87,14 +90,14 @@ func equalSeq(x, y []Value, depth int) (bool, error) {
 		if sameObject(x[i], y[i]) {
 			continue
 		}
-		if eq, err := equalAt(x[i], y[i], depth+1); !eq || err != nil {
+		if eq, err := r.equalAt(x[i], y[i], depth+1); !eq || err != nil {
 			return false, err
 		}
 	}
 	return true, nil
 }
 
-func equalDict(x, y *Dict, depth int) (bool, error) {
+func (r *run) equalDict(x, y *Dict, depth int) (bool, error) {
 	if x.Len() != y.Len() {
 		return false, nil
 	}
@@ -103,7 +106,7 @@ func equalDict(x, y *Dict, depth int) (bool, error) {
 		if i < 0 {
 			return false, nil
 		}
-		if eq, err := equalAt(e.val, y.entries[i].val, depth+1); !eq || err != nil {
+		if eq, err := r.equalAt(e.val, y.entries[i].val, depth+1); !eq || err != nil {
 			return false, err
 		}
 	}
@@ -174,10 +177,10 @@ func compareBigFloat(i *big.Int, f float64) int {
 }
 
 // less is Python's <, for sorting.
-func less(a, b Value) (bool, error) { return ordered("<", a, b, 0) }
+func (r *run) less(a, b Value) (bool, error) { return r.ordered("<", a, b, 0) }
 
 // ordered evaluates <, <=, > or >=.
-func ordered(op string, a, b Value, depth int) (bool, error) {
+func (r *run) ordered(op string, a, b Value, depth int) (bool, error) {
 	if depth > maxDepth {
 		return false, limitErrorf("value is nested deeper than %d", maxDepth)
 	}
@@ -195,11 +198,11 @@ func ordered(op string, a, b Value, depth int) (bool, error) {
 	x, xok := seqItems(a)
 	y, yok := seqItems(b)
 	if xok && yok && typeName(a) == typeName(b) {
-		return orderedSeq(op, x, y, depth)
+		return r.orderedSeq(op, x, y, depth)
 	}
 	if v, ok := a.(*dictView); ok {
 		if w, ok := b.(*dictView); ok && v.kind != "values" && w.kind != "values" {
-			return orderedViews(op, v, w)
+			return r.orderedViews(op, v, w)
 		}
 	}
 	return false, typeErrorf("'%s' not supported between instances of '%s' and '%s'", op, typeName(a), typeName(b))
@@ -217,23 +220,23 @@ func holds(op string, c int) bool {
 	return c >= 0
 }
 
-func orderedSeq(op string, x, y []Value, depth int) (bool, error) {
+func (r *run) orderedSeq(op string, x, y []Value, depth int) (bool, error) {
 	for i := 0; i < len(x) && i < len(y); i++ {
-		eq, err := equalAt(x[i], y[i], depth+1)
+		eq, err := r.equalAt(x[i], y[i], depth+1)
 		if err != nil {
 			return false, err
 		}
 		if !eq && !sameObject(x[i], y[i]) {
-			return ordered(op, x[i], y[i], depth+1)
+			return r.ordered(op, x[i], y[i], depth+1)
 		}
 	}
 	return holds(op, cmp.Compare(len(x), len(y))), nil
 }
 
 // orderedViews compares views as sets: less is a proper subset.
-func orderedViews(op string, x, y *dictView) (bool, error) {
+func (r *run) orderedViews(op string, x, y *dictView) (bool, error) {
 	if op == ">" || op == ">=" {
-		return orderedViews(map[string]string{">": "<", ">=": "<="}[op], y, x)
+		return r.orderedViews(map[string]string{">": "<", ">=": "<="}[op], y, x)
 	}
 	if x.kind != y.kind {
 		return x.dict.Len() == 0 && (op == "<=" || y.dict.Len() > 0), nil
@@ -244,7 +247,7 @@ func orderedViews(op string, x, y *dictView) (bool, error) {
 			return false, nil
 		}
 		if x.kind == "items" {
-			if eq, err := equal(e.val, y.dict.entries[i].val); !eq || err != nil {
+			if eq, err := r.equal(e.val, y.dict.entries[i].val); !eq || err != nil {
 				return false, err
 			}
 		}
@@ -272,11 +275,11 @@ func (r *run) contains(item, seq Value) (bool, error) {
 	}
 	switch x := seq.(type) {
 	case *Dict:
-		_, ok, err := x.lookup(item)
+		_, ok, err := x.lookup(r, item)
 		return ok, err
 	case *dictView:
 		if x.kind == "keys" {
-			_, ok, err := x.dict.lookup(item)
+			_, ok, err := x.dict.lookup(r, item)
 			return ok, err
 		}
 	}
@@ -292,7 +295,7 @@ func (r *run) contains(item, seq Value) (bool, error) {
 		if sameObject(v, item) {
 			return true, nil
 		}
-		if eq, err := equal(v, item); eq || err != nil {
+		if eq, err := r.equal(v, item); eq || err != nil {
 			return eq, err
 		}
 	}

@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"fmt"
 	"math"
 	"math/big"
 	"strconv"
@@ -44,7 +45,7 @@ func (d *Dict) Get(key string) (Value, bool) {
 func (d *Dict) Keys() []string {
 	keys := make([]string, len(d.entries))
 	for i, e := range d.entries {
-		keys[i], _ = toStr(e.key)
+		keys[i], _ = (*run)(nil).toStr(e.key)
 	}
 	return keys
 }
@@ -82,8 +83,8 @@ func (d *Dict) put(hash any, key, val Value) {
 }
 
 // setValue stores under any hashable key.
-func (d *Dict) setValue(key, val Value) error {
-	h, err := hashKey(key)
+func (d *Dict) setValue(r *run, key, val Value) error {
+	h, err := r.hashKey(key)
 	if err == nil {
 		d.put(h, key, val)
 	}
@@ -91,8 +92,8 @@ func (d *Dict) setValue(key, val Value) error {
 }
 
 // lookup finds a value under any key; an unhashable key is an error.
-func (d *Dict) lookup(key Value) (Value, bool, error) {
-	h, err := hashKey(key)
+func (d *Dict) lookup(r *run, key Value) (Value, bool, error) {
+	h, err := r.hashKey(key)
 	if err != nil {
 		return nil, false, err
 	}
@@ -116,9 +117,12 @@ type (
 	seqKey  string
 )
 
+// maxKey bounds the length of a tuple's hash key.
+const maxKey = 1 << 20
+
 // hashKey returns a comparable Go value that is equal for keys that Python
 // takes as equal.
-func hashKey(v Value) (any, error) {
+func (r *run) hashKey(v Value) (any, error) {
 	switch x := v.(type) {
 	case nil:
 		return noneKey{}, nil
@@ -136,7 +140,7 @@ func hashKey(v Value) (any, error) {
 	case float64:
 		return hashFloat(x), nil
 	case *Tuple:
-		return hashTuple(x)
+		return r.hashTuple(x)
 	case *List, *Dict, *dictView:
 		return nil, typeErrorf("unhashable type: '%s'", typeName(v))
 	case *Undefined:
@@ -158,24 +162,33 @@ func hashFloat(f float64) any {
 	return bigKey(i.String())
 }
 
-func hashTuple(t *Tuple) (any, error) {
+// hashTuple writes the hash keys of the items one after the other, each with
+// its kind and length.
+func (r *run) hashTuple(t *Tuple) (any, error) {
 	var b strings.Builder
 	for _, v := range t.items {
-		h, err := hashKey(v)
+		h, err := r.hashKey(v)
 		if err != nil {
 			return nil, err
 		}
-		s, err := toRepr(v)
-		if err != nil {
+		s := hashText(h)
+		if err := r.work(len(s)); err != nil {
 			return nil, err
 		}
-		switch k := h.(type) {
-		case int64:
-			s = strconv.FormatInt(k, 10)
-		case bigKey:
-			s = string(k)
+		if b.Len()+len(s) > maxKey {
+			return nil, limitErrorf("tuple used as a key is longer than %d bytes", maxKey)
 		}
 		b.WriteString(strconv.Itoa(len(s)) + ":" + s)
 	}
 	return seqKey(b.String()), nil
+}
+
+// hashText writes a hash key with its kind; what has identity only, as its
+// address.
+func hashText(h any) string {
+	switch h.(type) {
+	case string, int64, float64, noneKey, bigKey, seqKey, rangeValue:
+		return fmt.Sprintf("%T %v", h, h)
+	}
+	return fmt.Sprintf("%p", h)
 }

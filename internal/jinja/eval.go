@@ -34,7 +34,7 @@ func (r *run) evalNode(e expr, s *scope) (Value, error) {
 		if err != nil {
 			return nil, err
 		}
-		return getAttr(v, n.name)
+		return r.getAttr(v, n.name)
 	case *itemExpr:
 		return r.evalItem(n, s)
 	case *callExpr:
@@ -100,7 +100,7 @@ func (r *run) evalDict(n *dictExpr, s *scope) (Value, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := d.setValue(k, v); err != nil {
+		if err := d.setValue(r, k, v); err != nil {
 			return nil, err
 		}
 	}
@@ -189,9 +189,9 @@ func (r *run) evalCompare(n *compareExpr, s *scope) (Value, error) {
 func (r *run) compare(op string, a, b Value) (bool, error) {
 	switch op {
 	case "==":
-		return equal(a, b)
+		return r.equal(a, b)
 	case "!=":
-		eq, err := equal(a, b)
+		eq, err := r.equal(a, b)
 		return !eq, err
 	case "in":
 		return r.contains(a, b)
@@ -199,7 +199,7 @@ func (r *run) compare(op string, a, b Value) (bool, error) {
 		in, err := r.contains(a, b)
 		return !in, err
 	}
-	return ordered(op, a, b, 0)
+	return r.ordered(op, a, b, 0)
 }
 
 func (r *run) evalBinary(n *binExpr, s *scope) (Value, error) {

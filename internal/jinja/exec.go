@@ -81,7 +81,7 @@ func (r *run) print(e expr, s *scope) error {
 }
 
 func (r *run) printValue(v Value) error {
-	t, err := toStr(v)
+	t, err := r.toStr(v)
 	if err != nil {
 		return err
 	}

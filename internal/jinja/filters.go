@@ -240,7 +240,7 @@ func filterRandom(r *run, v Value, _ []Value) (Value, error) {
 	if n == 0 {
 		return &Undefined{msg: "no random item, sequence was empty"}, nil
 	}
-	return index(v, int64(rand.IntN(n)))
+	return r.index(v, int64(rand.IntN(n)))
 }
 
 func filterReplace(r *run, v Value, a []Value) (Value, error) {
@@ -514,7 +514,7 @@ func roundInt(b *big.Int, n int) (Value, error) {
 	return normInt(q.Mul(q, p)), nil
 }
 
-func filterFilesize(_ *run, v Value, a []Value) (Value, error) {
+func filterFilesize(r *run, v Value, a []Value) (Value, error) {
 	bytes, err := toFloat(v)
 	if err != nil {
 		return nil, err
@@ -531,7 +531,7 @@ func filterFilesize(_ *run, v Value, a []Value) (Value, error) {
 		if err != nil {
 			return nil, err
 		}
-		s, err := toStr(n)
+		s, err := r.toStr(n)
 		return s + " Bytes", err
 	}
 	prefixes := "kMGTPEZY"

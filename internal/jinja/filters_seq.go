@@ -35,10 +35,10 @@ func newGetter(attr Value, ignoreCase bool) (*getter, error) {
 	return g, nil
 }
 
-func (g *getter) get(v Value) (Value, error) {
+func (g *getter) get(r *run, v Value) (Value, error) {
 	for _, p := range g.parts {
 		var err error
-		if v, err = getItem(v, p); err != nil {
+		if v, err = r.getItem(v, p); err != nil {
 			return nil, err
 		}
 		if _, ok := v.(*Undefined); ok && g.def != nil {
@@ -73,13 +73,13 @@ func (r *run) sortKeyed(items, keys []Value, reverse bool) ([]Value, error) {
 		if reverse {
 			a, b = b, a
 		}
-		lt, err := less(keys[a], keys[b])
+		lt, err := r.less(keys[a], keys[b])
 		if err == nil && lt {
 			return -1
 		}
 		gt := false
 		if err == nil {
-			gt, err = less(keys[b], keys[a])
+			gt, err = r.less(keys[b], keys[a])
 		}
 		failed = err
 		if gt {
@@ -108,7 +108,7 @@ func filterSort(r *run, v Value, a []Value) (Value, error) {
 	for i, item := range items {
 		key := &Tuple{}
 		for _, g := range getters {
-			k, err := g.get(item)
+			k, err := g.get(r, item)
 			if err != nil {
 				return nil, err
 			}
@@ -193,12 +193,12 @@ func filterUnique(r *run, v Value, a []Value) (Value, error) {
 				if !ok || err != nil {
 					return nil, false, err
 				}
-				key, err := g.get(item)
+				key, err := g.get(r, item)
 				if err != nil {
 					return nil, false, err
 				}
 				n := seen.Len()
-				if err := seen.setValue(key, nil); err != nil {
+				if err := seen.setValue(r, key, nil); err != nil {
 					return nil, false, err
 				}
 				if seen.Len() > n {
@@ -225,7 +225,7 @@ func extreme(largest bool) nativeFn {
 		}
 		var best, bestKey Value
 		for i, item := range items {
-			key, err := g.get(item)
+			key, err := g.get(r, item)
 			if err != nil {
 				return nil, err
 			}
@@ -235,7 +235,7 @@ func extreme(largest bool) nativeFn {
 				if largest {
 					x, y = y, x
 				}
-				if better, err = less(x, y); err != nil {
+				if better, err = r.less(x, y); err != nil {
 					return nil, err
 				}
 			}
@@ -261,36 +261,36 @@ func filterGroupby(r *run, v Value, a []Value) (Value, error) {
 	}
 	keys := make([]Value, len(items))
 	for i, item := range items {
-		if keys[i], err = g.get(item); err != nil {
+		if keys[i], err = g.get(r, item); err != nil {
 			return nil, err
 		}
 	}
 	if items, err = r.sortKeyed(items, keys, false); err != nil {
 		return nil, err
 	}
-	return groups(items, g)
+	return r.groups(items, g)
 }
 
 // groups cuts sorted items where the key changes. The key shown is the one of
 // the first item, in its own case.
-func groups(items []Value, g *getter) (Value, error) {
+func (r *run) groups(items []Value, g *getter) (Value, error) {
 	out := &List{}
 	var last Value
 	var group *List
 	for i, item := range items {
-		key, err := g.get(item)
+		key, err := g.get(r, item)
 		if err != nil {
 			return nil, err
 		}
 		same := false
 		if i > 0 {
-			if same, err = equal(last, key); err != nil {
+			if same, err = r.equal(last, key); err != nil {
 				return nil, err
 			}
 		}
 		last = key
 		if !same {
-			shown, err := (&getter{parts: g.parts, def: g.def}).get(item)
+			shown, err := (&getter{parts: g.parts, def: g.def}).get(r, item)
 			if err != nil {
 				return nil, err
 			}
@@ -316,7 +316,7 @@ func filterSum(r *run, v Value, a []Value) (Value, error) {
 		return nil, typeErrorf("sum() can't sum strings")
 	}
 	for _, item := range items {
-		if item, err = g.get(item); err != nil {
+		if item, err = g.get(r, item); err != nil {
 			return nil, err
 		}
 		if sum, err = r.binary("+", sum, item); err != nil {
@@ -340,11 +340,11 @@ func filterJoin(r *run, v Value, a []Value) (Value, error) {
 		return nil, err
 	}
 	return r.joinAll(sep, next, func(v Value) (string, error) {
-		v, err := g.get(v)
+		v, err := g.get(r, v)
 		if err != nil {
 			return "", err
 		}
-		return toStr(v)
+		return r.toStr(v)
 	})
 }
 
@@ -409,7 +409,7 @@ func (r *run) mapper(args []Value, kw *Dict) (func(Value) (Value, error), error)
 			return nil, err
 		}
 		g.def, _ = kw.Get("default")
-		return g.get, nil
+		return func(v Value) (Value, error) { return g.get(r, v) }, nil
 	}
 	if len(args) == 0 {
 		return nil, typeErrorf("map requires a filter argument")
@@ -476,7 +476,7 @@ func (r *run) chooseTest(filter string, args []Value, kw []kwarg, byAttr bool) (
 	}
 	if len(args) == 0 {
 		return func(v Value) (bool, error) {
-			v, err := g.get(v)
+			v, err := g.get(r, v)
 			return truth(v), err
 		}, nil
 	}
@@ -485,7 +485,7 @@ func (r *run) chooseTest(filter string, args []Value, kw []kwarg, byAttr bool) (
 		return nil, fmt.Errorf("no test named %s", typeName(args[0]))
 	}
 	return func(v Value) (bool, error) {
-		v, err := g.get(v)
+		v, err := g.get(r, v)
 		if err != nil {
 			return false, err
 		}

@@ -87,7 +87,7 @@ const maxPrecision = 1000
 // formatValue is Python's format(v, spec).
 func (r *run) formatValue(v Value, spec string) (string, error) {
 	if spec == "" {
-		return toStr(v)
+		return r.toStr(v)
 	}
 	f, err := parseFormatSpec(spec)
 	if err != nil {
@@ -450,11 +450,11 @@ func (f *formatter) field(s string, depth int) (string, error) {
 	switch conv {
 	case 0:
 	case 's':
-		v, err = toStr(v)
+		v, err = f.run.toStr(v)
 	case 'r':
-		v, err = toRepr(v)
+		v, err = f.run.toRepr(v)
 	case 'a':
-		v, err = toASCII(v)
+		v, err = f.run.toASCII(v)
 	default:
 		return "", valueErrorf("unknown conversion specifier '%c'", conv)
 	}
@@ -468,8 +468,8 @@ func (f *formatter) field(s string, depth int) (string, error) {
 	return text, err
 }
 
-func toASCII(v Value) (string, error) {
-	s, err := toRepr(v)
+func (r *run) toASCII(v Value) (string, error) {
+	s, err := r.toRepr(v)
 	if err != nil || isASCII(s) {
 		return s, err
 	}
@@ -500,7 +500,7 @@ func (f *formatter) lookup(name string) (Value, error) {
 			if n == 1 {
 				return nil, valueErrorf("empty attribute in format string")
 			}
-			v, err = getAttr(v, rest[1:n])
+			v, err = f.run.getAttr(v, rest[1:n])
 			rest = rest[n:]
 			continue
 		}
@@ -512,7 +512,7 @@ func (f *formatter) lookup(name string) (Value, error) {
 		if i, e := strconv.ParseInt(rest[1:n], 10, 64); e == nil && i >= 0 {
 			key = i
 		}
-		v, err = getItem(v, key)
+		v, err = f.run.getItem(v, key)
 		rest = rest[n+1:]
 	}
 	return v, err

@@ -122,16 +122,21 @@ func filterWordwrap(r *run, v Value, a []Value) (Value, error) {
 	if err := r.alloc(len(s)*4 + len(s)*len(wrap)/width); err != nil {
 		return nil, err
 	}
-	w := wrapper{width: width, breakLong: !given(a[1]) || truth(a[1]), hyphens: !given(a[3]) || truth(a[3])}
+	w := wrapper{run: r, width: width, breakLong: !given(a[1]) || truth(a[1]), hyphens: !given(a[3]) || truth(a[3])}
 	var lines []string
 	for _, line := range splitLines(s, false) {
-		lines = append(lines, strings.Join(w.wrap(line), wrap))
+		wrapped, err := w.wrap(line)
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, strings.Join(wrapped, wrap))
 	}
 	return sameKind(strings.Join(lines, wrap), v), nil
 }
 
 // wrapper is Python's textwrap.TextWrapper.
 type wrapper struct {
+	run                *run
 	width              int
 	breakLong, hyphens bool
 }
@@ -141,10 +146,13 @@ func isWrapSpace(r rune) bool { return r == ' ' || r >= 9 && r <= 13 }
 
 func isBlank(s string) bool { return strings.TrimFunc(s, isSpace) == "" }
 
-func (w *wrapper) wrap(line string) []string {
+func (w *wrapper) wrap(line string) ([]string, error) {
 	chunks := w.chunks(line)
 	var lines []string
 	for i := 0; i < len(chunks); {
+		if err := w.run.work(len(chunks[i])); err != nil {
+			return nil, err
+		}
 		if isBlank(chunks[i]) && len(lines) > 0 {
 			i++
 		}
@@ -173,7 +181,7 @@ func (w *wrapper) wrap(line string) []string {
 			lines = append(lines, strings.Join(cur, ""))
 		}
 	}
-	return lines
+	return lines, nil
 }
 
 // breakAt returns where a long word is cut: after a hyphen, or at the space
@@ -269,7 +277,11 @@ func breaksAfter(w []rune, start, end int) bool {
 
 // filterPprint prints as Python's pprint does while that fits one line.
 func filterPprint(r *run, v Value, _ []Value) (Value, error) {
-	s, err := toRepr(sortedDicts(v, 0))
+	v, err := r.sortedDicts(v, 0)
+	if err != nil {
+		return nil, err
+	}
+	s, err := r.toRepr(v)
 	if err != nil {
 		return nil, err
 	}
@@ -279,30 +291,39 @@ func filterPprint(r *run, v Value, _ []Value) (Value, error) {
 	return s, r.alloc(len(s))
 }
 
-// sortedDicts copies v with the string keys of its dictionaries in order.
-func sortedDicts(v Value, depth int) Value {
+// sortedDicts copies v with the keys of its dictionaries in order.
+func (r *run) sortedDicts(v Value, depth int) (Value, error) {
 	if depth > maxDepth {
-		return v
+		return nil, limitErrorf("value is nested deeper than %d", maxDepth)
 	}
-	switch x := v.(type) {
-	case *List, *Tuple:
-		items, _ := seqItems(x)
-		out := make([]Value, len(items))
-		for i, item := range items {
-			out[i] = sortedDicts(item, depth+1)
-		}
-		return likeSeq(x, out)
-	case *Dict:
+	if err := r.alloc(16); err != nil {
+		return nil, err
+	}
+	if d, ok := v.(*Dict); ok {
 		out := NewDict()
-		w := &jsonWriter{run: &run{opt: Options{MaxSteps: defaultSteps, MaxOutput: defaultOutput}}}
-		entries, err := w.sortEntries(x)
+		entries, err := r.sortEntries(d)
 		if err != nil {
-			entries = x.entries
+			entries = d.entries // keys of several kinds stay as they are
 		}
 		for _, e := range entries {
-			out.put(e.hash, e.key, sortedDicts(e.val, depth+1))
+			val, err := r.sortedDicts(e.val, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			out.put(e.hash, e.key, val)
 		}
-		return out
+		return out, nil
 	}
-	return v
+	items, ok := seqItems(v)
+	if !ok {
+		return v, nil
+	}
+	out := make([]Value, len(items))
+	for i, item := range items {
+		var err error
+		if out[i], err = r.sortedDicts(item, depth+1); err != nil {
+			return nil, err
+		}
+	}
+	return likeSeq(v, out), nil
 }

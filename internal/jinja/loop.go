@@ -257,10 +257,10 @@ var loopCycle = &function{name: "cycle", sig: parseSig("*args"), fn: func(_ *run
 	return args[max(l.index, 0)%len(args)], nil
 }}
 
-var loopChanged = &function{name: "changed", sig: parseSig("*args"), fn: func(_ *run, recv Value, a []Value) (Value, error) {
+var loopChanged = &function{name: "changed", sig: parseSig("*args"), fn: func(r *run, recv Value, a []Value) (Value, error) {
 	l := recv.(*loopState)
 	if l.changed != nil {
-		if eq, err := equal(l.changed, a[0]); eq || err != nil {
+		if eq, err := r.equal(l.changed, a[0]); eq || err != nil {
 			return false, err
 		}
 	}

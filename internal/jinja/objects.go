@@ -20,8 +20,8 @@ func dictRows() []row {
 	}
 	return []row{
 		view("keys"), view("values"), view("items"),
-		{"get", "/ key default?", func(_ *run, recv Value, a []Value) (Value, error) {
-			v, ok, err := recv.(*Dict).lookup(a[0])
+		{"get", "/ key default?", func(r *run, recv Value, a []Value) (Value, error) {
+			v, ok, err := recv.(*Dict).lookup(r, a[0])
 			if err == nil && !ok {
 				v = orElse(a[1], nil)
 			}
@@ -36,7 +36,7 @@ func dictRows() []row {
 			keys, err := r.collect(a[0])
 			d := NewDict()
 			for _, k := range keys {
-				if err := d.setValue(k, orElse(a[1], nil)); err != nil {
+				if err := d.setValue(r, k, orElse(a[1], nil)); err != nil {
 					return nil, err
 				}
 			}
@@ -52,7 +52,7 @@ func listRows() []row {
 			items, _ := seqItems(recv)
 			n := int64(0)
 			for _, v := range items {
-				eq, err := equal(v, a[0])
+				eq, err := r.equal(v, a[0])
 				if err != nil {
 					return nil, err
 				}
@@ -88,7 +88,7 @@ func listIndex(r *run, recv Value, a []Value) (Value, error) {
 		return nil, err
 	}
 	for i := start; i < start+count; i++ {
-		eq, err := equal(items[i], a[0])
+		eq, err := r.equal(items[i], a[0])
 		if err != nil {
 			return nil, err
 		}
@@ -96,7 +96,7 @@ func listIndex(r *run, recv Value, a []Value) (Value, error) {
 			return int64(i), r.step(count)
 		}
 	}
-	text, err := toRepr(a[0])
+	text, err := r.toRepr(a[0])
 	if err != nil {
 		return nil, err
 	}
@@ -202,8 +202,8 @@ func globalRows() []row {
 		{"lipsum", "*args **kwargs", func(*run, Value, []Value) (Value, error) {
 			return nil, fmt.Errorf("function 'lipsum' is not supported")
 		}},
-		{"raise_exception", "message", func(_ *run, _ Value, a []Value) (Value, error) {
-			msg, err := toStr(a[0])
+		{"raise_exception", "message", func(r *run, _ Value, a []Value) (Value, error) {
+			msg, err := r.toStr(a[0])
 			if err != nil {
 				return nil, err
 			}
@@ -286,7 +286,7 @@ func (r *run) addPairs(d *Dict, pairs Value) error {
 		if len(kv) != 2 {
 			return valueErrorf("dictionary update sequence element #%d has length %d; 2 is required", i, len(kv))
 		}
-		if err := d.setValue(kv[0], kv[1]); err != nil {
+		if err := d.setValue(r, kv[0], kv[1]); err != nil {
 			return err
 		}
 	}

@@ -229,12 +229,12 @@ func (p *printf) convert(f formatSpec, v Value) (string, error) {
 func (p *printf) text(verb byte, v Value) (string, error) {
 	switch verb {
 	case 'r':
-		return toRepr(v)
+		return p.run.toRepr(v)
 	case 'a':
-		return toASCII(v)
+		return p.run.toASCII(v)
 	case 's':
 		if p.escape {
-			return escaped(v)
+			return p.run.escaped(v)
 		}
 		return p.run.str(v)
 	}
@@ -286,16 +286,16 @@ func (p *printf) integer(f formatSpec, v Value) (string, error) {
 }
 
 // escaped is the text of v, escaped for HTML unless it already is.
-func escaped(v Value) (string, error) {
+func (r *run) escaped(v Value) (string, error) {
 	if m, ok := v.(markup); ok {
 		return string(m), nil
 	}
-	s, err := toStr(v)
+	s, err := r.toStr(v)
 	return escapeHTML(s), err
 }
 
 func filterEscape(r *run, v Value, _ []Value) (Value, error) {
-	s, err := escaped(v)
+	s, err := r.escaped(v)
 	if err != nil {
 		return nil, err
 	}
@@ -375,11 +375,11 @@ func filterURLEncode(r *run, v Value, _ []Value) (Value, error) {
 		if len(kv) != 2 {
 			return "", valueErrorf("urlencode needs pairs, got %d items", len(kv))
 		}
-		k, err := toStr(kv[0])
+		k, err := r.toStr(kv[0])
 		if err != nil {
 			return "", err
 		}
-		val, err := toStr(kv[1])
+		val, err := r.toStr(kv[1])
 		return urlQuote(k, false) + "=" + urlQuote(val, false), err
 	})
 }
@@ -419,7 +419,7 @@ func filterXMLAttr(r *run, v Value, a []Value) (Value, error) {
 		if strings.ContainsAny(k, " \t\n\r\f\v/>=") {
 			return nil, valueErrorf("invalid character in attribute name: '%s'", clip(k))
 		}
-		val, err := escaped(e.val)
+		val, err := r.escaped(e.val)
 		if err != nil {
 			return nil, err
 		}

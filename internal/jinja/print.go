@@ -17,7 +17,7 @@ const maxDepth = 900
 const maxDigits = 4300
 
 // toStr is Python's str().
-func toStr(v Value) (string, error) {
+func (r *run) toStr(v Value) (string, error) {
 	switch x := v.(type) {
 	case string:
 		return x, nil
@@ -28,21 +28,27 @@ func toStr(v Value) (string, error) {
 	case int64:
 		return strconv.FormatInt(x, 10), nil
 	}
-	return toRepr(v)
+	return r.toRepr(v)
 }
 
 // toRepr is Python's repr().
-func toRepr(v Value) (string, error) {
+func (r *run) toRepr(v Value) (string, error) {
 	var b strings.Builder
-	if err := writeRepr(&b, v, 0); err != nil {
+	if err := r.writeRepr(&b, v, 0); err != nil {
 		return "", err
 	}
 	return b.String(), nil
 }
 
-func writeRepr(b *strings.Builder, v Value, depth int) error {
+func (r *run) writeRepr(b *strings.Builder, v Value, depth int) error {
 	if depth > maxDepth {
 		return limitErrorf("value is nested deeper than %d", maxDepth)
+	}
+	if r != nil && b.Len() > r.opt.MaxOutput {
+		return limitErrorf("printed value is longer than %d bytes", r.opt.MaxOutput)
+	}
+	if err := r.step(1); err != nil {
+		return err
 	}
 	switch x := v.(type) {
 	case nil:
@@ -66,28 +72,28 @@ func writeRepr(b *strings.Builder, v Value, depth int) error {
 		writeQuoted(b, string(x), false)
 		b.WriteByte(')')
 	case *List:
-		return writeSeq(b, "[", x.items, "]", depth)
+		return r.writeSeq(b, "[", x.items, "]", depth)
 	case *Tuple:
 		if len(x.items) == 1 {
-			return writeSeq(b, "(", x.items, ",)", depth)
+			return r.writeSeq(b, "(", x.items, ",)", depth)
 		}
-		return writeSeq(b, "(", x.items, ")", depth)
+		return r.writeSeq(b, "(", x.items, ")", depth)
 	case *Dict:
-		return writeDict(b, x, depth)
+		return r.writeDict(b, x, depth)
 	case *dictView:
-		return writeView(b, x, depth)
+		return r.writeView(b, x, depth)
 	case *rangeValue:
 		b.WriteString(rangeRepr(x))
 	case *Undefined:
 		b.WriteString("Undefined")
 	case *namespace:
 		b.WriteString("<Namespace ")
-		if err := writeDict(b, x.attrs, depth); err != nil {
+		if err := r.writeDict(b, x.attrs, depth); err != nil {
 			return err
 		}
 		b.WriteByte('>')
 	default:
-		b.WriteString(objectRepr(v))
+		b.WriteString(r.objectRepr(v))
 	}
 	return nil
 }
@@ -101,7 +107,7 @@ func bigString(x *big.Int) (string, error) {
 }
 
 // objectRepr prints what has no literal; Python shows an address there.
-func objectRepr(v Value) string {
+func (r *run) objectRepr(v Value) string {
 	switch x := v.(type) {
 	case *macro:
 		if x.name == "" {
@@ -128,13 +134,13 @@ func rangeRepr(x *rangeValue) string {
 	return fmt.Sprintf("range(%d, %d, %d)", x.start, x.stop, x.step)
 }
 
-func writeSeq(b *strings.Builder, open string, items []Value, end string, depth int) error {
+func (r *run) writeSeq(b *strings.Builder, open string, items []Value, end string, depth int) error {
 	b.WriteString(open)
 	for i, v := range items {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		if err := writeRepr(b, v, depth+1); err != nil {
+		if err := r.writeRepr(b, v, depth+1); err != nil {
 			return err
 		}
 	}
@@ -142,17 +148,17 @@ func writeSeq(b *strings.Builder, open string, items []Value, end string, depth 
 	return nil
 }
 
-func writeDict(b *strings.Builder, d *Dict, depth int) error {
+func (r *run) writeDict(b *strings.Builder, d *Dict, depth int) error {
 	b.WriteByte('{')
 	for i, e := range d.entries {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		if err := writeRepr(b, e.key, depth+1); err != nil {
+		if err := r.writeRepr(b, e.key, depth+1); err != nil {
 			return err
 		}
 		b.WriteString(": ")
-		if err := writeRepr(b, e.val, depth+1); err != nil {
+		if err := r.writeRepr(b, e.val, depth+1); err != nil {
 			return err
 		}
 	}
@@ -160,13 +166,13 @@ func writeDict(b *strings.Builder, d *Dict, depth int) error {
 	return nil
 }
 
-func writeView(b *strings.Builder, v *dictView, depth int) error {
+func (r *run) writeView(b *strings.Builder, v *dictView, depth int) error {
 	items := make([]Value, v.dict.Len())
 	for i := range items {
 		items[i] = v.at(i)
 	}
 	b.WriteString("dict_" + v.kind)
-	return writeSeq(b, "([", items, "])", depth)
+	return r.writeSeq(b, "([", items, "])", depth)
 }
 
 // floatRepr prints the shortest digits that read back as f, with an exponent

@@ -61,6 +61,9 @@ func (t *Template) Render(vars *Dict, opt Options) (string, error) {
 
 // step counts n units of work.
 func (r *run) step(n int) error {
+	if r == nil { // outside a rendering
+		return nil
+	}
 	if r.steps += n; r.steps > r.opt.MaxSteps {
 		return limitErrorf("template ran more than %d steps", r.opt.MaxSteps)
 	}
@@ -99,7 +102,7 @@ func (r *run) write(s string) error {
 
 // str is toStr within the memory bound.
 func (r *run) str(v Value) (string, error) {
-	s, err := toStr(v)
+	s, err := r.toStr(v)
 	if err != nil {
 		return "", err
 	}

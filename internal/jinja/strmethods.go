@@ -122,7 +122,13 @@ func trimMethod(f func(s, affix string) string) nativeFn {
 
 // window cuts s to the characters start:end of a search and returns the byte
 // offset and the character offset where it begins; ok is false past the end.
-func window(s string, start, end Value) (sub string, chars int, ok bool, err error) {
+func (r *run) window(s string, start, end Value) (sub string, chars int, ok bool, err error) {
+	if err := r.work(len(s)); err != nil {
+		return "", 0, false, err
+	}
+	if isNone(start) && isNone(end) {
+		return s, 0, true, nil
+	}
 	n := utf8.RuneCountInString(s)
 	bound := func(v Value, absent int) (int, error) {
 		if isNone(v) {
@@ -154,7 +160,7 @@ func strCount(r *run, recv Value, a []Value) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, _, ok, err := window(recvText(recv), a[1], a[2])
+	s, _, ok, err := r.window(recvText(recv), a[1], a[2])
 	if err != nil || !ok {
 		return int64(0), err
 	}
@@ -168,7 +174,7 @@ func findMethod(search func(s, sub string) int, fail bool) nativeFn {
 		if err != nil {
 			return nil, err
 		}
-		s, from, ok, err := window(recvText(recv), a[1], a[2])
+		s, from, ok, err := r.window(recvText(recv), a[1], a[2])
 		if err != nil {
 			return nil, err
 		}
@@ -191,8 +197,8 @@ func findMethod(search func(s, sub string) int, fail bool) nativeFn {
 
 // affixMethod makes startswith and endswith, which also take a tuple.
 func affixMethod(has func(s, affix string) bool) nativeFn {
-	return func(_ *run, recv Value, a []Value) (Value, error) {
-		s, _, ok, err := window(recvText(recv), a[1], a[2])
+	return func(r *run, recv Value, a []Value) (Value, error) {
+		s, _, ok, err := r.window(recvText(recv), a[1], a[2])
 		if err != nil {
 			return nil, err
 		}
@@ -252,7 +258,7 @@ func strJoin(r *run, recv Value, a []Value) (Value, error) {
 	s, err := r.joinAll(recvText(recv), next, func(v Value) (string, error) {
 		i++
 		if escape {
-			return escaped(v)
+			return r.escaped(v)
 		}
 		s, ok := asString(v)
 		if !ok {

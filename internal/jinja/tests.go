@@ -46,8 +46,8 @@ func compareTest(op string) nativeFn {
 }
 
 func nameTest(ok func(string) bool) nativeFn {
-	return func(_ *run, v Value, _ []Value) (Value, error) {
-		if _, err := hashKey(v); err != nil {
+	return func(r *run, v Value, _ []Value) (Value, error) {
+		if _, err := r.hashKey(v); err != nil {
 			return nil, err
 		}
 		s, isStr := asString(v)
@@ -68,7 +68,7 @@ func remainderTest(want int64) nativeFn {
 		if err != nil {
 			return nil, err
 		}
-		return equal(m, want)
+		return r.equal(m, want)
 	}
 }
 
@@ -77,7 +77,7 @@ func testDivisible(r *run, v Value, a []Value) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	return equal(m, int64(0))
+	return r.equal(m, int64(0))
 }
 
 func isCallable(v Value) bool {

@@ -163,7 +163,7 @@ func (w *jsonWriter) dict(d *Dict, depth int) error {
 	entries := d.entries
 	if w.sorted {
 		var err error
-		if entries, err = w.sortEntries(d); err != nil {
+		if entries, err = w.run.sortEntries(d); err != nil {
 			return err
 		}
 	}
@@ -173,7 +173,7 @@ func (w *jsonWriter) dict(d *Dict, depth int) error {
 			w.b.WriteString(w.itemSep)
 		}
 		w.newline(depth + 1)
-		key, err := jsonKey(e.key)
+		key, err := w.key(e.key)
 		if err != nil {
 			return err
 		}
@@ -188,13 +188,14 @@ func (w *jsonWriter) dict(d *Dict, depth int) error {
 	return nil
 }
 
-func (w *jsonWriter) sortEntries(d *Dict) ([]entry, error) {
+// sortEntries returns the entries in the order of their keys.
+func (r *run) sortEntries(d *Dict) ([]entry, error) {
 	order := make([]Value, d.Len())
 	keys := make([]Value, d.Len())
 	for i, e := range d.entries {
 		order[i], keys[i] = int64(i), e.key
 	}
-	order, err := w.run.sortKeyed(order, keys, false)
+	order, err := r.sortKeyed(order, keys, false)
 	out := make([]entry, len(order))
 	for i, j := range order {
 		out[i] = d.entries[j.(int64)]
@@ -202,15 +203,15 @@ func (w *jsonWriter) sortEntries(d *Dict) ([]entry, error) {
 	return out, err
 }
 
-// jsonKey turns a key into a string as Python does.
-func jsonKey(k Value) (string, error) {
+// key turns a key into a string as Python does.
+func (w *jsonWriter) key(k Value) (string, error) {
 	switch x := k.(type) {
 	case string, markup:
 		return recvText(k), nil
 	case nil, bool, float64:
 		return jsonScalar(x), nil
 	case int64, *big.Int:
-		return toStr(x)
+		return w.run.toStr(x)
 	}
 	return "", typeErrorf("keys must be str, int, float, bool or None, not %s", typeName(k))
 }

@@ -136,6 +136,10 @@ func truth(v Value) bool {
 		return x != 0
 	case float64:
 		return x != 0
+	case string:
+		return x != ""
+	case markup:
+		return x != ""
 	case *Undefined:
 		return false
 	}
