@@ -254,6 +254,7 @@ func TestDraws(t *testing.T) {
 		{"ban", []float32{1, 3, 2}, ops.Sampling{Edits: []ops.Edit{{ID: 1, Scale: 1, Offset: -inf}}}, 2},
 		{"ban all but one", []float32{1, 3}, ops.Sampling{Temperature: 9, Edits: []ops.Edit{{ID: 1, Scale: 1, Offset: -inf}}}, 0},
 		{"penalty", []float32{2, 3}, ops.Sampling{Edits: []ops.Edit{{ID: 1, Scale: 2}}}, 0},
+		{"penalty of a small one", []float32{0.9, 0.6}, ops.Sampling{Edits: []ops.Edit{{ID: 0, Scale: 2}}}, 1},
 		{"penalty of a negative", []float32{-4, -3}, ops.Sampling{Edits: []ops.Edit{{ID: 1, Scale: 2}}}, 0},
 		{"score", []float32{1, 3, 2}, ops.Sampling{Score: true, Target: 2}, 2},
 	} {
