@@ -62,7 +62,8 @@ type Backend interface {
 	// GatedNorm writes RMSNorm(y ⊙ SiLU(z)) by groups of columns to out.
 	GatedNorm(out, y, z Tensor, g *GatedNorm)
 
-	// Route chooses TopK experts and their weights for each row of x.
+	// Route chooses TopK experts and their weights for each row of x. Of equal
+	// scores the expert, or the group, with the lower number comes first.
 	Route(out Routes, x Tensor, r *Router)
 
 	// Experts adds Σ weight·down(act(up x)) over each row's chosen experts to
@@ -228,7 +229,7 @@ type GatedNorm struct {
 
 // Router chooses experts: sigmoid scores, the bias for selection only.
 type Router struct {
-	Weight        *Linear // [experts, width]
+	Weight        *Linear // [experts, width], without bias
 	Bias          Tensor  // [1, experts] F32
 	TopK          int
 	Groups        int // expert groups; 1: plain top-k
@@ -248,7 +249,7 @@ func (r Routes) Top(n int) Routes { return Routes{IDs: r.IDs.Top(n), Weights: r.
 
 // Experts is the routed part of a mixture of experts: y = down(act(up x)).
 type Experts struct {
-	Up, Down []Linear // one of each per expert
+	Up, Down []Linear // one of each per expert, of one part and without bias
 	Act      Activation
 	Width    int // columns of Up's output
 }
@@ -280,7 +281,7 @@ type Edit struct {
 // before edits and temperature.
 type Sampled struct {
 	ID      int32
-	Invalid bool // the logits hold NaN: nothing could be chosen
+	Invalid bool // the logits hold NaN or +Inf, or nothing but -Inf: nothing could be chosen
 	LogProb float32
 	TopIDs  []int32 // the most likely tokens, best first
 	TopLogs []float32

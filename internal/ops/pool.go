@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"math"
 	"runtime"
 	"sync/atomic"
 )
@@ -14,7 +15,7 @@ type pool struct {
 	n       int
 	grain   int
 	next    atomic.Int64 // first index not yet handed out
-	running atomic.Int32 // workers that have not finished this loop
+	joined  atomic.Int32 // workers in this loop, or ended
 	turn    atomic.Uint32
 	wake    []chan struct{}
 	asleep  []atomic.Bool
@@ -25,12 +26,16 @@ type pool struct {
 // microseconds.
 const spins = 20000
 
+// ended stands for the number of workers when there is no loop to join.
+const ended = math.MinInt32
+
 // yield is how often the caller looks whether the workers are done before it
 // lets other goroutines run.
 const yield = 1000
 
 func newPool(threads int) *pool {
 	p := &pool{workers: threads - 1}
+	p.joined.Store(ended)
 	p.wake = make([]chan struct{}, p.workers)
 	p.asleep = make([]atomic.Bool, p.workers)
 	for i := range p.workers {
@@ -60,11 +65,11 @@ func (p *pool) each(n, grain int, body func(worker, from, to int)) {
 	}
 	p.body, p.n, p.grain = body, n, grain
 	p.next.Store(0)
-	p.running.Store(int32(p.workers))
+	p.joined.Store(0)
 	p.turn.Add(1)
 	p.rouse()
 	p.share(0)
-	for n := 1; p.running.Load() > 0; n++ {
+	for n := 1; !p.joined.CompareAndSwap(0, ended); n++ {
 		if n%yield == 0 {
 			runtime.Gosched()
 		}
@@ -99,8 +104,24 @@ func (p *pool) work(i int) {
 			return
 		}
 		seen = p.turn.Load()
-		p.share(i + 1)
-		p.running.Add(-1)
+		if p.join() {
+			p.share(i + 1)
+			p.joined.Add(-1)
+		}
+	}
+}
+
+// join takes part in the loop unless it has ended: the caller does not wait for
+// a worker that wakes up late.
+func (p *pool) join() bool {
+	for {
+		n := p.joined.Load()
+		if n < 0 {
+			return false
+		}
+		if p.joined.CompareAndSwap(n, n+1) {
+			return true
+		}
 	}
 }
 
