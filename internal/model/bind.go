@@ -98,7 +98,7 @@ func (w *binder) tensor(name string, shape ...int) (safetensors.Tensor, bool) {
 	_, known := dtypes[t.DType]
 	switch {
 	case !ok:
-		w.fail(invalid("tensor %s%s is missing, want shape %s", w.prefix, name, dims(shape)))
+		w.fail(invalid("tensor %s%s is missing from the checkpoint, want shape %s", w.prefix, name, dims(shape)))
 	case !known:
 		w.fail(unsupported("%stensor %s is %s, want BF16, F16 or F32 of shape %s%s", fileOf(t), t.Name, t, dims(shape), hint(t)))
 	case !slices.Equal(t.Shape, shape):
@@ -316,7 +316,7 @@ func (w *binder) finish() {
 		}
 	}
 	if len(unknown) > 0 {
-		w.fail(invalid("the checkpoint has tensors that the model has not, %d in all: %s", len(unknown), some(unknown)))
+		w.fail(invalid("config.json describes a model without these tensors of the checkpoint, %d in all: %s", len(unknown), some(unknown)))
 	}
 }
 

@@ -203,7 +203,7 @@ func TestFaults(t *testing.T) {
 		{"llama-base", `{"rope_scaling": {"type": "yarn", "factor": 4, "rope_theta": 1}}`, ErrInvalid, `rope_scaling.rope_type is yarn for rope_theta 1, want more than 1`},
 		{"llama-base", `{"rope_parameters": {"full_attention": {"rope_type": "default"}}, "rope_scaling": null}`, ErrUnsupported, `rope_parameters.full_attention is {"rope_type":"default"}, want null`},
 
-		{"nas-base", `{"block_configs": "absent"}`, ErrInvalid, `intermediate_size is missing`},
+		{"nas-base", `{"block_configs": "absent"}`, ErrInvalid, `block_configs is missing`},
 		{"nas-base", `{"block_configs": [{}]}`, ErrInvalid, `block_configs has 1 entries, num_hidden_layers is 3`},
 		{"nas-base", `{"block_configs": 3}`, ErrInvalid, `block_configs is 3, want a list of objects`},
 		{"nas-base", `{"num_hidden_layers": 1, "block_configs": [{}]}`, ErrInvalid, `block_configs[0].attention is missing`},
@@ -252,9 +252,9 @@ func TestNotObject(t *testing.T) {
 		"":                                 "got an empty file, want a JSON object in UTF-8",
 		" \n":                              "got an empty file, want a JSON object in UTF-8",
 		"null":                             "got null, want a JSON object",
-		"[]":                               "got array, want a JSON object",
-		"7":                                "got number, want a JSON object",
-		`"config"`:                         "got string, want a JSON object",
+		"[]":                               "got an array, want a JSON object",
+		"7":                                "got a number, want a JSON object",
+		`"config"`:                         "got a string, want a JSON object",
 		"{\n\"a\": 1,\n\"b\" 2}":           "line 3: invalid character '2' after object key",
 		"{\n\"a\": 1,\n\"b\":":             "the JSON ends too early; the file may be incomplete",
 		"{\"a\": NaNo}":                    "line 1: invalid character 'o' after object key:value pair",
@@ -345,7 +345,7 @@ func TestGenerationConfig(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		`[]`:                                       "got array, want a JSON object",
+		`[]`:                                       "got an array, want a JSON object",
 		`{"eos_token_id": "</s>"}`:                 `eos_token_id is "</s>", want a token id or a list of token ids`,
 		`{"do_sample": "yes"}`:                     `do_sample is "yes", want true or false`,
 		`{"do_sample": true, "temperature": -1}`:   "temperature is -1, want a number from 0 to 100",

@@ -83,7 +83,7 @@ func notObject(data []byte, err error) string {
 	case errors.As(err, &syntax):
 		return fmt.Sprintf("line %d: %v", 1+bytes.Count(data[:syntax.Offset], []byte("\n")), err)
 	case errors.As(err, &kind):
-		return fmt.Sprintf("got %s, want a JSON object", kind.Value)
+		return "got " + article(kind.Value) + ", want a JSON object"
 	}
 	return err.Error()
 }
@@ -124,6 +124,14 @@ func constantAt(data []byte) string {
 		}
 	}
 	return ""
+}
+
+// article puts a or an before a word.
+func article(word string) string {
+	if strings.IndexByte("aeiou", word[0]) >= 0 {
+		return "an " + word
+	}
+	return "a " + word
 }
 
 func (f *fields) fail(err error) {

@@ -3,6 +3,9 @@ package model
 // decodeNAS reads nemotron-nas (DeciLM) models: Llama layers whose attention
 // and MLP were searched layer by layer.
 func decodeNAS(f *fields) family {
+	if !f.has("block_configs") {
+		f.fail(invalid("%sblock_configs is missing", f.path))
+	}
 	d := decodeLlama(f).(*dense)
 	blocks := f.subs("block_configs")
 	if len(blocks) != d.Layers {
