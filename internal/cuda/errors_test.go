@@ -2,6 +2,8 @@ package cuda_test
 
 import (
 	"errors"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/godwit-llm/godwit/internal/cuda"
@@ -12,6 +14,9 @@ import (
 // has a library are left out of a LibraryError.
 func check(t *testing.T, err error, text string, class error) {
 	t.Helper()
+	if runtime.GOOS == "windows" {
+		text = strings.NewReplacer("libcuda.so.1", "nvcuda.dll", "libcublasLt.so.12", "cublasLt64_12.dll", "libcublasLt.so.13", "cublasLt64_13.dll", "libnvidia-ml.so.1", "nvml.dll").Replace(text)
+	}
 	if e, ok := err.(*cuda.LibraryError); ok {
 		e.Tried = e.Tried[:1]
 		e.Cause = e.Tried[0] + ": nothing here"

@@ -138,7 +138,7 @@ var (
 	windowsFolders = []string{`bin`, `bin\x64`}
 	linuxUsual     = []string{
 		"/usr/local/cuda*/lib64", "/usr/local/cuda*/targets/*/lib", "/opt/cuda/lib64",
-		"/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib/wsl/lib",
+		"/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/local/nvidia/lib64", "/usr/lib/wsl/lib",
 	}
 	windowsUsual = []string{
 		`C:\Program Files\NVIDIA GPU Computing Toolkit\CUDA\v*\bin`,

@@ -2,7 +2,10 @@ package cuda_test
 
 import (
 	"errors"
+	"os"
 	"path"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -79,14 +82,32 @@ func TestCandidates(t *testing.T) {
 	}
 }
 
-// TestSystemLoader asks the system's own loader for a library that cannot be
-// there.
+// TestSystemLoader has the system's own loader open a file that is no library:
+// the message says what is wrong with it.
 func TestSystemLoader(t *testing.T) {
-	_, err := cuda.LoadBLASLt(cuda.Options{Open: func(name string) (cuda.Library, error) {
-		return nil, errors.New(name + ": not this one")
-	}}, 12000)
+	name := "libcublasLt.so.12"
+	if runtime.GOOS == "windows" {
+		name = "cublasLt64_12.dll"
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, name)
+	if err := os.WriteFile(file, []byte("not a library"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := cuda.LoadBLASLt(cuda.Options{Dirs: []string{dir}}, 12000)
+	if err == nil {
+		t.Skip("this machine has a good one elsewhere")
+	}
 	var e *cuda.LibraryError
-	if !errors.As(err, &e) || e.Library != "cuBLASLt" || len(e.Tried) == 0 {
-		t.Errorf("got %v, want a LibraryError about cuBLASLt", err)
+	if !errors.As(err, &e) || e.Library != "cuBLASLt" || e.Tried[0] != file || !strings.Contains(err.Error(), file) {
+		t.Errorf("got %v, want a LibraryError about %s", err, file)
+	}
+}
+
+// TestManyPlaces keeps the message short where much was tried.
+func TestManyPlaces(t *testing.T) {
+	err := &cuda.LibraryError{Library: "X", Tried: []string{"a", "b", "c", "d", "e"}, Cause: "broken"}
+	if text := err.Error(); text != "cuda: no X: tried a, b, c and 2 more places (broken)" {
+		t.Error(text)
 	}
 }
