@@ -17,6 +17,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/godwit-llm/godwit/internal/builtin"
@@ -143,7 +144,7 @@ func (o Options) check() error {
 		{"number of threads", float64(o.Threads), 1 << 12},
 	} {
 		if !(v.value >= 0 && v.value <= v.most) {
-			return &Error{Class: ErrRequest, Err: fmt.Errorf("the %s is %v, want 0 to %.0f", v.name, v.value, v.most)}
+			return &Error{Class: ErrRequest, Err: fmt.Errorf("the %s is %s, want 0 to %.0f", v.name, strconv.FormatFloat(v.value, 'f', -1, 64), v.most)}
 		}
 	}
 	return nil

@@ -81,6 +81,9 @@ func inspect(name string, fsys fs.FS, ck *safetensors.Checkpoint, opts InspectOp
 	if err != nil {
 		return nil, openError(name, err)
 	}
+	if err := (Options{Context: opts.Context, MaxSequences: opts.Sequences}).check(); err != nil {
+		return nil, openError(name, err)
+	}
 	sequences := max(opts.Sequences, 1)
 	a, err := d.Account(ck, stepLimits(Options{MaxSequences: sequences}), activationBytes)
 	if err != nil {

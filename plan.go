@@ -62,12 +62,15 @@ func newPlan(a *model.Account, opts Options, free int64) (Plan, error) {
 	if free > 0 && p.Weights > free {
 		p.warn("the weights need %s and %s are free: parts of them will be read from the disk again and again", Bytes(p.Weights), Bytes(free))
 	}
-	l.Pages = l.Sequences * pagesFor(p.Context)
+	if a.PageBytes == 0 {
+		l.PageSize = p.Context // there is no cache: one page a sequence, which is a number only
+	}
+	l.Pages = l.Sequences * ((p.Context + l.PageSize - 1) / l.PageSize)
 	if err := p.fit(&l, a.PageBytes, opts); err != nil {
 		return p, err
 	}
 	p.Cache = int64(l.Pages) * a.PageBytes
-	p.CacheTokens = l.Pages * pageSize
+	p.CacheTokens = l.Pages * l.PageSize
 	p.limits = l
 	return p, nil
 }

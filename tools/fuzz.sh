@@ -5,6 +5,6 @@ cd "$(dirname "$0")/.."
 for package in $(go list ./...); do
 	for target in $(go test -list '^Fuzz' "$package" | grep '^Fuzz' || true); do
 		echo "$package $target"
-		go test "$package" -run '^$' -fuzz "^$target\$" -fuzztime "${1:-1m}"
+		go test "$package" -run "^$" -fuzz "^$target\$" -fuzztime "${1:-1m}" -fuzzminimizetime 3s
 	done
 done
