@@ -1,5 +1,5 @@
 # Shortcuts; every target is one command that can be typed as well.
-.PHONY: build test check bench goldens external fuzz
+.PHONY: build test check bench kernels goldens external fuzz
 
 build: ## the binary
 	CGO_ENABLED=0 go build -trimpath -o build/godwit ./cmd/godwit
@@ -12,6 +12,9 @@ check: ## what CI runs
 
 bench: ## benchmarks of the CPU
 	go test -run '^$$' -bench . -benchtime 1s . ./internal/ops ./internal/vec ./internal/tokenizer
+
+kernels: ## the images of the CUDA kernels whose sources changed, see docs/KERNELS.md
+	bash tools/kernels/build.sh
 
 external: ## real tokenizers and templates to compare with, into testdata/external
 	bash tools/tokenizer/fetch.sh

@@ -1,0 +1,209 @@
+package kernels
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/godwit-llm/godwit/internal/cuda"
+	"github.com/godwit-llm/godwit/internal/ops"
+)
+
+// Options configure a backend.
+type Options struct {
+	Act        ops.DType // of activations, caches and linear layers: BF16, F16 or F32
+	ArenaBytes int64     // a hint: what will be asked for in all; 0: unknown
+	CublasDirs []string  // folders to look for cuBLASLt in, before the usual ones
+	Readers    int       // goroutines that read weights; 0: one for every core, 16 at most
+	Eager      bool      // launch kernels one by one, without graphs
+}
+
+// Backend computes on one GPU. It belongs to the goroutine that owns the
+// device.
+type Backend struct {
+	dev    *cuda.Device
+	opt    Options
+	stream *cuda.Stream
+	args   cuda.Args
+	err    error // the first since the last report
+
+	images images
+	arena  arena
+	loader loader
+	step   step
+
+	embedding embedding
+	norm      norm
+	rotary    rotary
+	elements  elements
+	linear    linear
+	gemm      gemm
+	attention attention
+	prompt    prompt
+	sampler   sampler
+}
+
+var _ ops.Backend = (*Backend)(nil)
+
+// New returns a backend on a device that stays the caller's: Close gives back
+// what the backend took, and leaves the device open.
+func New(dev *cuda.Device, opt Options) (*Backend, error) {
+	if opt.Act != ops.F32 && opt.Act != ops.BF16 && opt.Act != ops.F16 {
+		return nil, fmt.Errorf("kernels: activations of type %s, want BF16, F16 or F32", opt.Act)
+	}
+	b := &Backend{dev: dev, opt: opt, images: images{dev: dev}}
+	b.arena = arena{dev: dev, hint: opt.ArenaBytes}
+	if err := b.open(); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return b, nil
+}
+
+// family is the state of a family of kernels.
+type family interface {
+	open(b *Backend) error // finds kernels, reserves memory
+	close() error          // gives back what the backend's arena does not hold
+}
+
+func (b *Backend) families() []family {
+	return []family{
+		&b.embedding, &b.norm, &b.rotary, &b.elements, &b.linear, &b.gemm, &b.attention, &b.prompt, &b.sampler,
+	}
+}
+
+func (b *Backend) open() error {
+	var err error
+	if b.stream, err = b.dev.NewStream(0); err != nil {
+		return err
+	}
+	for _, f := range b.families() {
+		if err := f.open(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close gives all memory back. The device stays open.
+func (b *Backend) Close() error {
+	var errs []error
+	if b.stream != nil && b.dev.Fault() == nil {
+		errs = append(errs, b.stream.Synchronize())
+	}
+	for _, f := range b.families() {
+		errs = append(errs, f.close())
+	}
+	errs = append(errs, b.step.close(), b.arena.close(), b.images.close())
+	if b.stream != nil {
+		errs = append(errs, b.stream.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// suffix ends the names of the kernels for a type.
+func suffix(t ops.DType) string {
+	switch t {
+	case ops.BF16:
+		return "bf16"
+	case ops.F16:
+		return "f16"
+	default:
+		return "f32"
+	}
+}
+
+// kernel finds a kernel in the image of a source: norm_bf16 in norm.cu.
+func (b *Backend) kernel(source, name string) (*cuda.Function, error) {
+	return b.images.function(source, name)
+}
+
+// typed finds the instance of a kernel for the activation type.
+func (b *Backend) typed(source, name string) (*cuda.Function, error) {
+	return b.images.function(source, name+"_"+suffix(b.opt.Act))
+}
+
+// parameters returns the list for the parameters of the next launch, empty.
+func (b *Backend) parameters() *cuda.Args { return b.args.Reset() }
+
+// launch puts a kernel into the stream, to begin while the one before it ends.
+// After an error nothing is launched until the error was reported.
+func (b *Backend) launch(f *cuda.Function, grid, block cuda.Dim, shared int, args *cuda.Args) {
+	if b.err != nil {
+		return
+	}
+	b.fail(b.stream.Launch(f, cuda.Launch{Grid: grid, Block: block, Shared: shared, Overlap: true}, args))
+}
+
+// fail keeps the first error; nil is none.
+func (b *Backend) fail(err error) {
+	if b.err == nil {
+		b.err = err
+	}
+}
+
+// report returns the first error and forgets it, unless the device has failed
+// for good.
+func (b *Backend) report() error {
+	err := b.err
+	if fault := b.dev.Fault(); fault != nil {
+		if err == nil {
+			err = fault
+		}
+		return err
+	}
+	b.err = nil
+	return err
+}
+
+// wait waits for the step to end and reports what went wrong in it.
+func (b *Backend) wait() error {
+	b.fail(b.stream.Synchronize())
+	return b.report()
+}
+
+// address returns where a tensor lies on the device.
+func address(t ops.Tensor) cuda.DevicePtr { return cuda.DevicePtr(uintptr(t.Addr)) }
+
+// pointer is the opposite of address. Nothing on the host looks behind it.
+func pointer(p cuda.DevicePtr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&p)) }
+
+// tensor returns a dense matrix at an address.
+func tensor(p cuda.DevicePtr, t ops.DType, rows, cols int) ops.Tensor {
+	return ops.Tensor{Addr: pointer(p), Type: t, Rows: rows, Cols: cols, Stride: cols}
+}
+
+// Operations that models without attention alone, or with experts, need.
+var errUnsupported = errors.New("not implemented on CUDA")
+
+// Supports reports whether the backend has what a model's layers need: those
+// with Mamba-2 mixers or with experts run on the CPU only, so far.
+func Supports(mamba, experts bool) error {
+	switch {
+	case mamba:
+		return missing("the recurrence of Mamba-2 layers is")
+	case experts:
+		return missing("a mixture of experts is")
+	}
+	return nil
+}
+
+func missing(what string) error { return fmt.Errorf("kernels: %s %w", what, errUnsupported) }
+
+// Convolve is not implemented.
+func (b *Backend) Convolve(_, _ ops.Tensor, _ *ops.Conv, _ ops.Tensor) {
+	b.fail(missing("convolve is"))
+}
+
+// Scan is not implemented.
+func (b *Backend) Scan(_, _, _ ops.Tensor, _ *ops.SSM, _ ops.Tensor) { b.fail(missing("scan is")) }
+
+// GatedNorm is not implemented.
+func (b *Backend) GatedNorm(_, _, _ ops.Tensor, _ *ops.GatedNorm) { b.fail(missing("gated norm is")) }
+
+// Route is not implemented.
+func (b *Backend) Route(_ ops.Routes, _ ops.Tensor, _ *ops.Router) { b.fail(missing("route is")) }
+
+// Experts is not implemented.
+func (b *Backend) Experts(_, _ ops.Tensor, _ ops.Routes, _ *ops.Experts, _ bool) {
+	b.fail(missing("experts are"))
+}

@@ -1,0 +1,216 @@
+package kernels
+
+import (
+	"fmt"
+	"math/bits"
+	"unsafe"
+
+	"github.com/godwit-llm/godwit/internal/cuda"
+	"github.com/godwit-llm/godwit/internal/ops"
+)
+
+// metadata is Step in common.cuh: where the batch lies on the device.
+type metadata struct {
+	tokens, positions, owner cuda.DevicePtr // [n]
+	start                    cuda.DevicePtr // [s+1]
+	slots                    cuda.DevicePtr // [s]
+	outputs                  cuda.DevicePtr // [r]
+	pages                    cuda.DevicePtr // [s, counts[3]]
+	counts                   cuda.DevicePtr // n, s, r, pages of a row
+}
+
+// step is the batch of the open step, here and on the device. All of it goes
+// to the device in one copy. Where things lie depends on the number of tokens
+// rounded up to a power of two alone, so that steps of one size find them in
+// the same places.
+type step struct {
+	batch    *ops.Batch
+	n, s, r  int
+	longest  int // positions that the longest sequence has after this step
+	pieces   int // tokens that the longest piece of a sequence has in this step
+	metadata     // handed to kernels by value
+
+	buffer  *cuda.Buffer
+	staging [stagings]staging
+	next    int // staging to use
+	moved   int // times that the buffer was replaced: recorded steps are void then
+}
+
+// staging is host memory that a batch is copied from.
+type staging struct {
+	memory *cuda.Pinned
+	copied *cuda.Event
+}
+
+// stagings is the number of steps that may be under way at once.
+const stagings = 4
+
+// smallest sizes of the layout, in 32-bit words.
+const (
+	leastTokens = 64
+	leastWords  = 1 << 14
+	countWords  = 8
+)
+
+// Begin copies the batch to the device. It reports the errors of an earlier
+// step that nobody asked for.
+func (b *Backend) Begin(batch *ops.Batch) error {
+	if err := b.Flush(nil); err != nil {
+		return err
+	}
+	if err := b.report(); err != nil {
+		return err
+	}
+	st := &b.step
+	st.batch, st.n, st.s, st.r = batch, len(batch.Tokens), batch.Sequences(), len(batch.Outputs)
+	row := tableRow(batch)
+	l := layoutOf(st.n, st.s, row)
+	if err := b.reserve(l.words); err != nil {
+		return err
+	}
+	st.metadata = l.at(st.buffer.Ptr())
+	return b.upload(l, row)
+}
+
+// tableRow returns how many pages a row of the device's table has: those of
+// the longest sequence, rounded up to a power of two.
+func tableRow(batch *ops.Batch) int {
+	most := 1
+	for s := range batch.Sequences() {
+		row := batch.Pages[s*batch.MaxPages : (s+1)*batch.MaxPages]
+		for most < len(row) && row[most] >= 0 {
+			most = min(2*most, len(row))
+		}
+	}
+	return most
+}
+
+// layout says at which words things lie.
+type layout struct {
+	tokens, positions, owner, start, slots, outputs, counts, pages int
+	words                                                          int // in use
+}
+
+// layoutOf lays out n tokens of s sequences.
+func layoutOf(n, s, row int) layout {
+	size := max(leastTokens, 1<<bits.Len(uint(max(n-1, 0))))
+	l := layout{counts: 0, tokens: countWords}
+	l.positions = l.tokens + size
+	l.owner = l.positions + size
+	l.start = l.owner + size
+	l.slots = l.start + size + countWords // one more than sequences
+	l.outputs = l.slots + size
+	l.pages = l.outputs + size
+	l.words = l.pages + s*row
+	return l
+}
+
+func (l layout) at(base cuda.DevicePtr) metadata {
+	word := func(n int) cuda.DevicePtr { return base + cuda.DevicePtr(4*n) }
+	return metadata{
+		tokens: word(l.tokens), positions: word(l.positions), owner: word(l.owner), start: word(l.start),
+		slots: word(l.slots), outputs: word(l.outputs), pages: word(l.pages), counts: word(l.counts),
+	}
+}
+
+// fill writes the batch into host memory of that layout.
+func (st *step) fill(words []int32, l layout, row int) {
+	batch := st.batch
+	copy(words[l.counts:], []int32{int32(st.n), int32(st.s), int32(st.r), int32(row)})
+	copy(words[l.tokens:], batch.Tokens)
+	copy(words[l.positions:], batch.Positions)
+	copy(words[l.start:], batch.Start)
+	copy(words[l.slots:], batch.Slots)
+	copy(words[l.outputs:], batch.Outputs)
+	st.longest, st.pieces = 0, 0
+	for s := range st.s {
+		from, to := int(batch.Start[s]), int(batch.Start[s+1])
+		for i := from; i < to; i++ {
+			words[l.owner+i] = int32(s)
+		}
+		st.pieces = max(st.pieces, to-from)
+		if to > from {
+			st.longest = max(st.longest, int(batch.Positions[to-1])+1)
+		}
+		copy(words[l.pages+s*row:], batch.Pages[s*batch.MaxPages:s*batch.MaxPages+min(row, batch.MaxPages)])
+	}
+}
+
+// upload queues the copy of the batch.
+func (b *Backend) upload(l layout, row int) error {
+	st := &b.step
+	g := &st.staging[st.next]
+	st.next = (st.next + 1) % stagings
+	if err := g.copied.Synchronize(); err != nil { // what it held before has arrived
+		return err
+	}
+	st.fill(cuda.View[int32](g.memory.Bytes()), l, row)
+	if err := b.stream.Upload(st.buffer.Ptr(), g.memory, 0, 4*l.words); err != nil {
+		return err
+	}
+	return g.copied.Record(b.stream)
+}
+
+// reserve makes room for batches of so many words. Memory that is too small is
+// replaced, which happens in the first large steps only.
+func (b *Backend) reserve(words int) error {
+	st := &b.step
+	if st.buffer != nil && st.buffer.Size() >= 4*words {
+		return nil
+	}
+	if err := b.stream.Synchronize(); err != nil {
+		return err
+	}
+	if err := st.close(); err != nil {
+		return err
+	}
+	size := 4 * max(leastWords, 1<<bits.Len(uint(words-1)))
+	var err error
+	if st.buffer, err = b.dev.Alloc(size); err != nil {
+		return fmt.Errorf("kernels: metadata of a step: %w", err)
+	}
+	for i := range st.staging {
+		g := &st.staging[i]
+		if g.memory, err = b.dev.AllocHost(size, false); err != nil {
+			return err
+		}
+		if g.copied, err = b.dev.NewEvent(false); err != nil {
+			return err
+		}
+	}
+	st.moved++
+	return nil
+}
+
+// close gives the memory back.
+func (st *step) close() error {
+	var first error
+	keep := func(err error) {
+		if first == nil {
+			first = err
+		}
+	}
+	for i := range st.staging {
+		g := &st.staging[i]
+		if g.copied != nil {
+			keep(g.copied.Close())
+		}
+		if g.memory != nil {
+			keep(g.memory.Close())
+		}
+		*g = staging{}
+	}
+	if st.buffer != nil {
+		keep(st.buffer.Close())
+		st.buffer = nil
+	}
+	return first
+}
+
+// bytesOf views numbers as bytes.
+func bytesOf[T int32 | uint16 | uint32 | uint64 | float32](v []T) []byte {
+	if len(v) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(&v[0])), len(v)*int(unsafe.Sizeof(v[0])))
+}
