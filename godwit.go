@@ -61,7 +61,6 @@ type Model struct {
 	config      model.Config
 	account     *model.Account
 	plan        Plan
-	backend     ops.Backend
 	engine      *engine.Engine
 	weights     *safetensors.Checkpoint
 	tokenizer   *tokenizer.Tokenizer // nil where the checkpoint has none
@@ -218,16 +217,22 @@ func (m *Model) load(d *model.Definition, weights func() (*safetensors.Checkpoin
 	if n := len(m.account.NotUsed); n > 0 {
 		opts.event(Event{Kind: Warning, Message: fmt.Sprintf("%d tensors of the checkpoint are not used, among them %s", n, m.account.NotUsed[0])})
 	}
-	backend := ops.NewCPU(opts.Threads)
-	m.backend = backend
-	tellDevice(opts, backend)
-	loaded, err := d.Load(m.weights, backend, m.plan.limits)
+	m.engine, err = engine.Start(func() (engine.Loaded, error) { return m.loadCPU(d, opts) })
+	return err
+}
+
+// loadCPU places the model in the main memory. It runs on the engine's
+// goroutine.
+func (m *Model) loadCPU(d *model.Definition, opts Options) (engine.Loaded, error) {
+	cpu := ops.NewCPU(opts.Threads)
+	tellDevice(opts, cpu)
+	loaded, err := d.Load(m.weights, cpu, m.plan.limits)
 	if err != nil {
-		return err
+		cpu.Close()
+		return engine.Loaded{}, err
 	}
-	touch(m.account, m.plan, backend.Threads(), opts)
-	m.engine = engine.New(loaded, backend, m.plan.Context)
-	return nil
+	touch(m.account, m.plan, cpu.Threads(), opts)
+	return engine.Loaded{Model: loaded, Backend: cpu, Context: m.plan.Context}, nil
 }
 
 // readText reads the files that have to do with text. All of them are
@@ -283,9 +288,6 @@ func optional(fsys fs.FS, name string) ([]byte, error) {
 func (m *Model) Close() error {
 	if m.engine != nil {
 		m.engine.Close()
-	}
-	if m.backend != nil {
-		m.backend.Close()
 	}
 	if m.weights != nil {
 		return m.weights.Close()

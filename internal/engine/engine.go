@@ -47,20 +47,44 @@ type outputRow struct {
 	position int
 }
 
-// New starts the loop of an engine whose sequences have at most context
-// positions.
-func New(m *model.Model, backend ops.Backend, context int) *Engine {
-	l := m.Limits
-	e := &Engine{
-		model: m, backend: backend, context: context,
-		pool:    kv.New(l.Pages, l.PageSize, l.Sequences),
-		wake:    make(chan struct{}, 1),
-		done:    make(chan struct{}),
-		results: make([]ops.Sampled, l.Outputs),
+// Loaded is a model that is ready to run, and the backend that it is on.
+type Loaded struct {
+	Model   *model.Model
+	Backend ops.Backend
+	Context int // most positions of one sequence
+}
+
+// Start runs load on the engine's own goroutine and returns when it has ended.
+// From then on nobody else may touch the backend: a GPU belongs to the thread
+// that opened it. The engine closes the backend.
+func Start(load func() (Loaded, error)) (*Engine, error) {
+	e := &Engine{wake: make(chan struct{}, 1), done: make(chan struct{})}
+	loaded := make(chan error)
+	go func() {
+		defer close(e.done)
+		l, err := load()
+		if err != nil {
+			loaded <- err
+			return
+		}
+		e.take(l)
+		loaded <- nil
+		e.loop()
+		l.Backend.Close()
+	}()
+	if err := <-loaded; err != nil {
+		<-e.done
+		return nil, err
 	}
-	e.batch.MaxPages = e.pool.Need(context)
-	go e.loop()
-	return e
+	return e, nil
+}
+
+func (e *Engine) take(loaded Loaded) {
+	l := loaded.Model.Limits
+	e.model, e.backend, e.context = loaded.Model, loaded.Backend, loaded.Context
+	e.pool = kv.New(l.Pages, l.PageSize, l.Sequences)
+	e.results = make([]ops.Sampled, l.Outputs)
+	e.batch.MaxPages = e.pool.Need(loaded.Context)
 }
 
 // Submit queues a request. Its tokens come out of the stream.
@@ -135,7 +159,6 @@ func (e *Engine) Close() {
 }
 
 func (e *Engine) loop() {
-	defer close(e.done)
 	for {
 		if e.stopping() {
 			return

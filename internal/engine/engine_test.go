@@ -22,6 +22,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // start runs an engine on a golden checkpoint.
 func start(t *testing.T, name string, limits model.Limits, contextSize int) *Engine {
 	t.Helper()
+	return startOn(t, name, limits, contextSize, func(b ops.Backend) ops.Backend { return b })
+}
+
+// startOn puts something between the engine and the CPU.
+func startOn(t *testing.T, name string, limits model.Limits, contextSize int, wrap func(ops.Backend) ops.Backend) *Engine {
+	t.Helper()
 	dir := filepath.Join("../../testdata/goldens", name)
 	data, err := os.ReadFile(filepath.Join(dir, "config.json"))
 	if err != nil {
@@ -35,15 +41,16 @@ func start(t *testing.T, name string, limits model.Limits, contextSize int) *Eng
 	if err != nil {
 		t.Fatal(err)
 	}
-	cpu := ops.NewCPU(2)
-	m, err := d.Load(ck, cpu, limits)
+	e, err := Start(func() (Loaded, error) {
+		cpu := ops.NewCPU(2)
+		m, err := d.Load(ck, cpu, limits)
+		return Loaded{Model: m, Backend: wrap(cpu), Context: contextSize}, err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := New(m, cpu, contextSize)
 	t.Cleanup(func() {
 		e.Close()
-		cpu.Close()
 		ck.Close()
 	})
 	return e
@@ -254,6 +261,12 @@ func TestScore(t *testing.T) {
 	}
 }
 
+func TestStartFails(t *testing.T) {
+	if _, err := Start(func() (Loaded, error) { return Loaded{}, errDevice }); !errors.Is(err, errDevice) {
+		t.Errorf("got %v, want the error of loading", err)
+	}
+}
+
 // failing is a backend whose n-th step fails, as a device does that has fallen
 // off the bus.
 type failing struct {
@@ -271,10 +284,7 @@ func (f *failing) Sample(r []ops.Sampled, logits ops.Tensor, p []ops.Sampling) e
 }
 
 func TestFault(t *testing.T) {
-	e := start(t, "llama-base", roomy, 100)
-	e.Close()
-	broken := New(e.model, &failing{e.backend, 3}, 100)
-	defer broken.Close()
+	broken := startOn(t, "llama-base", roomy, 100, func(b ops.Backend) ops.Backend { return &failing{b, 3} })
 	s, err := broken.Submit(t.Context(), Request{IDs: []int32{1}, MaxTokens: 50})
 	if err != nil {
 		t.Fatal(err)
