@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/godwit-llm/godwit/internal/engine"
 )
@@ -129,6 +130,11 @@ func (m *Model) Start(ctx context.Context, r Request) (*Generation, error) {
 	}
 	if m.tokenizer == nil && len(r.Stop) > 0 {
 		return nil, errNoTokenizer
+	}
+	for _, stop := range r.Stop {
+		if !utf8.ValidString(stop) {
+			return nil, &Error{Op: "generate", Class: ErrRequest, Err: fmt.Errorf("stop text %q is not UTF-8", stop)}
+		}
 	}
 	q := engine.Request{IDs: ids, MaxTokens: r.MaxTokens, Stop: m.stopIDs(r), Top: r.TopLogs, Sampling: sampling.engine(r.Seed)}
 	if q.MaxTokens == 0 {

@@ -167,6 +167,7 @@ func TestRequestErrors(t *testing.T) {
 		{Request{Prompt: "a", IDs: []int32{1}}, "generate: got more than one of a prompt, messages and ids, want one"},
 		{Request{IDs: []int32{}}, "engine: invalid request: the prompt is empty, want at least one token"},
 		{Request{IDs: make([]int32, 20)}, "engine: invalid request: the prompt has 20 tokens, want less than the context of 20"},
+		{Request{Prompt: "a", Stop: []string{"\xff"}}, `generate: stop text "\xff" is not UTF-8`},
 		{Request{Prompt: "a", MaxTokens: -1}, "engine: invalid request: the maximum of new tokens is -1, want at least 1"},
 		{Request{Prompt: "a", Sampling: &Sampling{TopP: 1.5}}, "generate: top-p is 1.5, want 0 to 1"},
 		{Request{Prompt: "a", Sampling: &Sampling{LogitBias: map[int32]float64{4096: 1}}}, "engine: invalid request: logit bias for id 4096, want an id from 0 to 4095"},
