@@ -188,6 +188,8 @@ func TestFaults(t *testing.T) {
 		{"qwen2-base", `{"use_sliding_window": true, "layer_types": ["full_attention"]}`, ErrInvalid, `layer_types has 1 entries, num_hidden_layers is 2`},
 		{"qwen2-base", `{"use_sliding_window": true, "layer_types": ["full_attention", "chunked_attention"]}`, ErrUnsupported, `layer_types[1] is "chunked_attention", want full_attention or sliding_attention`},
 
+		{"llama-base", `{"partial_rotary_factor": 0.5}`, ErrUnsupported, `partial_rotary_factor rotates 4 of 8 columns, want all of them in this architecture`},
+		{"qwen3-base", `{"rope_parameters": {"rope_theta": 10000, "partial_rotary_factor": 0}}`, ErrUnsupported, `partial_rotary_factor rotates 0 of 12 columns, want all of them in this architecture`},
 		{"llama-base", `{"head_dim": 5}`, ErrInvalid, `head_dim 5 with partial_rotary_factor 1 rotates 5 columns, want an even number`},
 		{"llama-base", `{"rope_theta": 0}`, ErrInvalid, `rope_theta is 0, want a number from 1 to 1e+30`},
 		{"llama-base", `{"rope_scaling": "yarn"}`, ErrInvalid, `rope_scaling is "yarn", want an object`},

@@ -42,13 +42,21 @@ const (
 )
 
 // decodeDense reads what the dense families share. Each family's function
-// sets what is its own before and after.
+// sets what is its own before and after. A family whose partial is 1 rotates
+// whole heads; transformers does not look at what the file says about it.
 func (f *fields) decodeDense(d *dense, theta, partial float64) {
 	d.Config = f.config()
 	d.heads = f.size("num_attention_heads")
 	d.headDim = f.headDim(d.headDim, d.Hidden, d.heads)
 	d.eps = f.within(0, 1, 1e-6, "rms_norm_eps", "norm_eps", "layer_norm_eps", "layer_norm_epsilon")
 	d.rotary = f.rotary(d.headDim, d.Context, theta, partial)
+	rotated := 0
+	if d.rotary != nil {
+		rotated = 2 * len(d.rotary.InvFreq)
+	}
+	if partial == 1 && rotated < d.headDim {
+		f.fail(unsupported("%spartial_rotary_factor rotates %d of %d columns, want all of them in this architecture", f.path, rotated, d.headDim))
+	}
 	b := block{kvHeads: f.positive(d.heads, "num_key_value_heads")}
 	if !f.has("block_configs") {
 		b.ffn = f.size("intermediate_size")

@@ -2,6 +2,7 @@ package model
 
 import (
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/godwit-llm/godwit/internal/ops"
@@ -10,7 +11,11 @@ import (
 // rotaryOf decodes the rotary encoding of heads of 128 columns.
 func rotaryOf(t testing.TB, context, rope string) *ops.Rotary {
 	t.Helper()
-	config := `{"model_type": "llama", ` + least + `, "max_position_embeddings": ` + context + `, ` + rope + `}`
+	family := "llama"
+	if strings.Contains(rope, "partial") || strings.Contains(rope, "percent") {
+		family = "nemotron" // others rotate whole heads
+	}
+	config := `{"model_type": "` + family + `", ` + least + `, "max_position_embeddings": ` + context + `, ` + rope + `}`
 	return decode(t, []byte(config)).(*dense).rotary
 }
 
