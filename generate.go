@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"unicode/utf8"
 
@@ -100,6 +102,7 @@ type Generation struct {
 
 	mu     sync.Mutex
 	result Result
+	whole  strings.Builder // all text so far
 	err    error
 	done   bool
 }
@@ -210,6 +213,11 @@ func (s *Sampling) check() error {
 			return fmt.Errorf("%s is %g, want %g to %g", v.name, v.value, v.low, v.high)
 		}
 	}
+	for id, v := range s.LogitBias {
+		if math.IsNaN(v) {
+			return fmt.Errorf("logit bias for id %d is not a number", id)
+		}
+	}
 	return nil
 }
 
@@ -260,6 +268,7 @@ func (g *Generation) Wait() (*Result, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	r := g.result
+	r.Text = g.whole.String()
 	return &r, g.err
 }
 
@@ -287,7 +296,7 @@ func (g *Generation) next() (Token, bool) {
 	if g.text != nil {
 		var stopped bool
 		t.Text, stopped = g.text.add(t.ID)
-		g.result.Text += t.Text
+		g.whole.WriteString(t.Text)
 		if stopped {
 			g.stopAtText()
 		}
@@ -323,7 +332,7 @@ func (g *Generation) finish(err error) (Token, bool) {
 	if g.text != nil {
 		rest = g.text.flush()
 	}
-	g.result.Text += rest
+	g.whole.WriteString(rest)
 	return Token{ID: -1, Text: rest}, rest != ""
 }
 

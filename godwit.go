@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/godwit-llm/godwit/internal/builtin"
@@ -67,6 +68,8 @@ type Model struct {
 	template    *chat.Template       // nil where the checkpoint has none
 	defaults    generationConfig
 	loadSeconds float64
+	unmap       sync.Once
+	unmapErr    error
 }
 
 // Open loads the model in a directory.
@@ -289,10 +292,12 @@ func (m *Model) Close() error {
 	if m.engine != nil {
 		m.engine.Close()
 	}
-	if m.weights != nil {
-		return m.weights.Close()
-	}
-	return nil
+	m.unmap.Do(func() {
+		if m.weights != nil {
+			m.unmapErr = m.weights.Close()
+		}
+	})
+	return m.unmapErr
 }
 
 // LoadSeconds returns how long Open took.

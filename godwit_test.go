@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -170,6 +171,7 @@ func TestRequestErrors(t *testing.T) {
 		{Request{Prompt: "a", Stop: []string{"\xff"}}, `generate: stop text "\xff" is not UTF-8`},
 		{Request{Prompt: "a", MaxTokens: -1}, "engine: invalid request: the maximum of new tokens is -1, want at least 1"},
 		{Request{Prompt: "a", Sampling: &Sampling{TopP: 1.5}}, "generate: top-p is 1.5, want 0 to 1"},
+		{Request{Prompt: "a", Sampling: &Sampling{LogitBias: map[int32]float64{7: math.NaN()}}}, "generate: logit bias for id 7 is not a number"},
 		{Request{Prompt: "a", Sampling: &Sampling{LogitBias: map[int32]float64{4096: 1}}}, "engine: invalid request: logit bias for id 4096, want an id from 0 to 4095"},
 	} {
 		_, err := m.Generate(t.Context(), c.request)
@@ -181,6 +183,35 @@ func TestRequestErrors(t *testing.T) {
 	if _, err := m.Generate(t.Context(), Request{Prompt: "a"}); !errors.Is(err, ErrClosed) {
 		t.Errorf("after close: got %v, want ErrClosed", err)
 	}
+}
+
+// TestCloseAtOnce closes a model from several goroutines while requests run:
+// each Close returns when the memory is given back.
+func TestCloseAtOnce(t *testing.T) {
+	m, err := Open(filepath.Join("testdata", "tiny-dense"), Options{Context: 200})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 4 {
+		g, err := m.Start(t.Context(), Request{IDs: []int32{1}, MaxTokens: 190, IgnoreEOS: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Go(func() {
+			if _, err := g.Wait(); err != nil && !errors.Is(err, ErrCancelled) {
+				t.Errorf("got %v, want the whole text or ErrCancelled", err)
+			}
+		})
+	}
+	for range 4 {
+		all.Go(func() {
+			if err := m.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestEvents(t *testing.T) {
