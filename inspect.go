@@ -92,7 +92,7 @@ func inspect(name string, fsys fs.FS, ck *safetensors.Checkpoint, opts InspectOp
 	c := a.Config
 	r := &Report{
 		Architecture: c.Architecture, Layers: c.Layers, Hidden: c.Hidden, Vocabulary: c.Vocab, Context: c.Context,
-		DTypes: map[string]int{}, Files: len(ck.Files()), Bytes: a.WeightBytes(), NotUsed: a.NotUsed,
+		DTypes: map[string]int{}, Files: len(ck.Files()), Bytes: a.WeightBytes(), NotUsed: append([]string{}, a.NotUsed...),
 		BytesPerToken: a.BytesPerToken(), CachePerToken: a.PageBytes / pageSize, StatePerRequest: a.SequenceBytes,
 	}
 	r.count(a, ck)
