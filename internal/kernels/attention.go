@@ -1,15 +1,199 @@
 package kernels
 
-import "github.com/godwit-llm/godwit/internal/ops"
+import (
+	"fmt"
 
-// attention holds the kernels of this file's operations.
-type attention struct{}
+	"github.com/godwit-llm/godwit/internal/cuda"
+	"github.com/godwit-llm/godwit/internal/ops"
+)
 
-func (k *attention) open(b *Backend) error { return nil }
+// attention holds the kernels of attention.cu.
+type attention struct {
+	plain      *cuda.Function
+	decode     map[decodeShape]*cuda.Function // none for F32, nor before compute capability 8.0
+	processors int
+	scratch    cuda.DevicePtr // what splits leave for each other; reserved when first needed
+	finished   cuda.DevicePtr // a counter a pair of key head and sequence
+}
+
+// decodeShape names an instance of attend_decode: heads of up to dim columns,
+// so many query heads a block.
+type decodeShape struct{ dim, heads int }
+
+var decodeShapes = []decodeShape{{64, 8}, {64, 16}, {128, 8}, {128, 16}, {192, 8}, {256, 8}}
+
+// Constants of attention.cu.
+const (
+	plainThreads  = 128
+	plainDim      = 256 // columns of a head, at most
+	decodeThreads = 128
+	decodeWarps   = 4
+	tilePositions = 16
+	maxSplits     = 64
+)
+
+// Attention in tensor cores begins with Ampere.
+const tensorCores cuda.Capability = 80
+
+// slotFloats is the most that one block of attend_decode leaves: the largest
+// score, the sum of weights and the sum of values of each of its heads.
+const slotFloats = max(8*(256+2), 16*(128+2))
+
+// slotsPer is the number of blocks that share sequences a multiprocessor, at
+// most. It bounds the scratch memory: 8.8 MB on a device of 132.
+const slotsPer = 8
+
+func (k *attention) open(b *Backend) error {
+	info := b.dev.Info()
+	k.processors = info.Multiprocessors
+	var err error
+	if k.plain, err = b.typed("attention", "attend_plain"); err != nil {
+		return err
+	}
+	if b.opt.Act == ops.F32 || info.Capability < tensorCores {
+		return nil
+	}
+	k.decode = map[decodeShape]*cuda.Function{}
+	for _, s := range decodeShapes {
+		name := fmt.Sprintf("attend_decode_%s_%d_%d", suffix(b.opt.Act), s.dim, s.heads)
+		if k.decode[s], err = b.kernel("attention", name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 func (k *attention) close() error { return nil }
 
-// Attend is being written.
-func (b *Backend) Attend(_, _ ops.Tensor, _ *ops.Attention, _ ops.Cache) {
-	b.fail(missing("attend is"))
+// attendArgs is Attend in attend.cuh.
+type attendArgs struct {
+	q, k, v, out, scratch, finished cuda.DevicePtr
+	qStride, outStride              int32
+	heads, kvHeads, headDim         int32
+	pageSize, window                int32
+	splits, minTiles                int32
+	scale                           float32
+}
+
+func attendArgsOf(out, q ops.Tensor, a *ops.Attention, c ops.Cache) attendArgs {
+	return attendArgs{
+		q: address(q), k: address(c.K), v: address(c.V), out: address(out),
+		qStride: int32(q.Stride), outStride: int32(out.Stride),
+		heads: int32(a.Heads), kvHeads: int32(a.KVHeads), headDim: int32(a.HeadDim),
+		pageSize: int32(c.PageSize), window: int32(a.Window), scale: a.Scale,
+	}
+}
+
+// Attend leaves sequences of one token to attend_decode and pieces of prompts
+// to attend_prompt; a batch may hold both. Types, sizes and addresses that the
+// tensor cores cannot take go to attend_plain.
+func (b *Backend) Attend(out, q ops.Tensor, a *ops.Attention, c ops.Cache) {
+	if q.Rows == 0 {
+		return
+	}
+	args := attendArgsOf(out, q, a, c)
+	if b.attention.decode == nil || !regular(out, q, a) {
+		b.attendPlain(&args, q.Rows, a)
+		return
+	}
+	single, tiles := workOf(b.step.batch.Start, promptShapeOf(a.HeadDim).queries)
+	if single {
+		b.attendDecode(&args, b.step.s, a)
+	}
+	if tiles > 0 {
+		b.attendPrompt(&args, tiles, a)
+	}
+}
+
+// regular reports whether 16-byte accesses to all heads of all rows are
+// possible.
+func regular(out, q ops.Tensor, a *ops.Attention) bool {
+	aligned := func(t ops.Tensor) bool { return address(t)%16 == 0 && t.Stride%8 == 0 }
+	return a.HeadDim%8 == 0 && a.HeadDim <= plainDim && aligned(out) && aligned(q)
+}
+
+// workOf says whether sequences of one token are in a batch, and how many tiles
+// of so many queries the others make.
+func workOf(start []int32, queries int) (single bool, tiles int) {
+	for s := range len(start) - 1 {
+		switch n := int(start[s+1] - start[s]); {
+		case n == 1:
+			single = true
+		case n > 1:
+			tiles += (n + queries - 1) / queries
+		}
+	}
+	return single, tiles
+}
+
+func (b *Backend) attendPlain(args *attendArgs, tokens int, a *ops.Attention) {
+	if a.HeadDim > plainDim {
+		b.fail(fmt.Errorf("kernels: attention heads of %d columns, want at most %d", a.HeadDim, plainDim))
+		return
+	}
+	p := cuda.Struct(cuda.Struct(b.parameters(), *args), b.step.metadata)
+	b.launch(b.attention.plain, cuda.Dim{X: a.Heads, Y: tokens}, cuda.Dim{X: plainThreads}, 0, p)
+}
+
+func (b *Backend) attendDecode(args *attendArgs, sequences int, a *ops.Attention) {
+	k := &b.attention
+	shape, parts := decodeShapeOf(a)
+	pairs := a.KVHeads * parts
+	splits, minTiles := splitsOf(pairs*sequences, k.processors)
+	if splits > 1 {
+		if err := b.reserveSplits(); err != nil {
+			b.fail(err)
+			return
+		}
+	}
+	args.scratch, args.finished = k.scratch, k.finished
+	args.splits, args.minTiles = int32(splits), int32(minTiles)
+	p := cuda.Struct(cuda.Struct(b.parameters(), *args), b.step.metadata)
+	b.launch(k.decode[shape], cuda.Dim{X: pairs, Y: sequences, Z: splits}, cuda.Dim{X: decodeThreads}, 0, p)
+}
+
+// reserveSplits takes the memory that blocks which share a sequence need.
+func (b *Backend) reserveSplits() error {
+	k := &b.attention
+	if k.scratch != 0 {
+		return nil
+	}
+	slots := slotsPer * k.processors
+	finished, err := b.arena.take(int64(4 * slots))
+	if err != nil {
+		return fmt.Errorf("kernels: counters of attention: %w", err)
+	}
+	if err := b.stream.Fill(finished, 0, 4*slots); err != nil {
+		return err
+	}
+	scratch, err := b.arena.take(int64(4 * slots * slotFloats))
+	if err != nil {
+		return fmt.Errorf("kernels: scratch memory of attention: %w", err)
+	}
+	k.finished, k.scratch = finished, scratch
+	return nil
+}
+
+// decodeShapeOf returns the instance of attend_decode for an attention layer,
+// and the number of blocks that the query heads of a key head take. More than 8
+// heads a block are possible where registers suffice.
+func decodeShapeOf(a *ops.Attention) (s decodeShape, parts int) {
+	group := a.Heads / a.KVHeads
+	s = decodeShape{dim: (a.HeadDim + 63) / 64 * 64, heads: 8}
+	if group > 8 && s.dim <= 128 {
+		s.heads = 16
+	}
+	return s, (group + s.heads - 1) / s.heads
+}
+
+// splitsOf says into how many blocks the positions of a sequence may be split,
+// and how many tiles of positions each block takes at least. They depend on the
+// number of pairs of key head and sequence and on the device alone, so that
+// a recorded step stays right while sequences grow.
+//
+// Three blocks a multiprocessor keep the memory busy. Where the pairs alone are
+// that many, a few splits are left for a batch whose lengths differ much.
+func splitsOf(pairs, processors int) (splits, minTiles int) {
+	splits = max(3*processors/pairs, min(4, slotsPer*processors/pairs))
+	return min(max(splits, 1), maxSplits), min(max(pairs/16, decodeWarps), 32)
 }

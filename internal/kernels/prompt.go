@@ -1,8 +1,59 @@
 package kernels
 
-// prompt holds the kernels of this file's operations.
-type prompt struct{}
+import (
+	"fmt"
 
-func (k *prompt) open(b *Backend) error { return nil }
+	"github.com/godwit-llm/godwit/internal/cuda"
+	"github.com/godwit-llm/godwit/internal/ops"
+)
+
+// prompt holds the kernels of prompt.cu by the columns of a head, rounded up.
+type prompt struct {
+	kernels map[int]*cuda.Function
+}
+
+var promptDims = []int{64, 128, 192, 256}
+
+// promptShape is Shape in prompt.cu.
+type promptShape struct {
+	dim           int // columns of a head, rounded up
+	threads       int
+	queries, keys int // of a tile
+}
+
+func promptShapeOf(headDim int) promptShape {
+	s := promptShape{dim: (headDim + 63) / 64 * 64, threads: 256, queries: 128, keys: 64}
+	if s.dim > 128 {
+		s.threads, s.queries, s.keys = 128, 64, 32
+	}
+	return s
+}
+
+// shared returns the bytes of queries, and of two places for keys and values.
+func (s promptShape) shared() int { return 2 * s.dim * (s.queries + 2*2*s.keys) }
+
+func (k *prompt) open(b *Backend) error {
+	if b.opt.Act == ops.F32 || b.dev.Info().Capability < tensorCores {
+		return nil
+	}
+	k.kernels = map[int]*cuda.Function{}
+	for _, dim := range promptDims {
+		f, err := b.kernel("prompt", fmt.Sprintf("attend_prompt_%s_%d", suffix(b.opt.Act), dim))
+		if err != nil {
+			return err
+		}
+		if err := f.SetMaxShared(promptShapeOf(dim).shared()); err != nil {
+			return err
+		}
+		k.kernels[dim] = f
+	}
+	return nil
+}
 
 func (k *prompt) close() error { return nil }
+
+func (b *Backend) attendPrompt(args *attendArgs, tiles int, a *ops.Attention) {
+	s := promptShapeOf(a.HeadDim)
+	p := cuda.Struct(cuda.Struct(b.parameters(), *args), b.step.metadata)
+	b.launch(b.prompt.kernels[s.dim], cuda.Dim{X: a.Heads, Y: tiles}, cuda.Dim{X: s.threads}, s.shared(), p)
+}

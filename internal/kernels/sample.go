@@ -1,16 +1,309 @@
 package kernels
 
-import "github.com/godwit-llm/godwit/internal/ops"
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/bits"
+	"unsafe"
 
-// sampler holds the kernels of this file's operations.
-type sampler struct{}
+	"github.com/godwit-llm/godwit/internal/cuda"
+	"github.com/godwit-llm/godwit/internal/ops"
+)
 
-func (k *sampler) open(b *Backend) error { return nil }
+// sampler holds the kernel of sample.cu and what it works on. Buffers grow when
+// a batch has more rows or edits than any before it.
+type sampler struct {
+	kernel   *cuda.Function
+	resident int // blocks that the device holds at the same time
+	rows     int // room
+	edits    int // room
 
-func (k *sampler) close() error { return nil }
+	input    *cuda.Buffer // samplingRow[rows], samplingEdit[edits]
+	output   *cuda.Buffer // samplingResult[rows], ids[rows, listed], logs[rows, listed]
+	groups   *cuda.Buffer // workspaces and summaries
+	staging  *cuda.Pinned // of input
+	returned *cuda.Pinned // of output
+}
 
-// Sample is being written.
-func (b *Backend) Sample(_ []ops.Sampled, _ ops.Tensor, _ []ops.Sampling) error {
-	b.fail(missing("sample is"))
-	return b.wait()
+// Constants of sample.cu.
+const (
+	sampleThreads  = 512
+	listed         = 64                       // most likely tokens that a row can report
+	workspaceBytes = 16 + 8*listed + 3*4*2048 // of a group
+	summaryBytes   = 32
+	sampleShare    = 8 * sampleThreads // tokens a block takes at least
+)
+
+// samplingRow is Row in sample.cu.
+type samplingRow struct {
+	seed, step                uint64
+	temperature, topP, least  float32
+	topK, target, score, list int32
+	edits, editCount          int32
+	_                         int32
+}
+
+// samplingEdit is Edit in sample.cu.
+type samplingEdit struct {
+	id            int32
+	scale, offset float32
+	_             float32 // what the edit replaced
+}
+
+// samplingResult is Result in sample.cu.
+type samplingResult struct {
+	id, invalid int32
+	logProb     float32
+	_           float32 // log of the sum of exponentials
+}
+
+// sampleArgs is Sample in sample.cu.
+type sampleArgs struct {
+	logits, rows, edits, results      cuda.DevicePtr
+	topIDs, topLogs                   cuda.DevicePtr
+	groups, summaries                 cuda.DevicePtr
+	stride, count, vocab, blocks, all int32
+	_                                 int32
+}
+
+const (
+	rowBytes    = int(unsafe.Sizeof(samplingRow{}))
+	editBytes   = int(unsafe.Sizeof(samplingEdit{}))
+	resultBytes = int(unsafe.Sizeof(samplingResult{}))
+)
+
+func (k *sampler) open(b *Backend) error {
+	var err error
+	if k.kernel, err = b.kernel("sample", "sample"); err != nil {
+		return err
+	}
+	blocks, err := k.kernel.Occupancy(sampleThreads, 0)
+	if err != nil {
+		return err
+	}
+	k.resident = max(blocks, 1) * b.dev.Info().Multiprocessors
+	if k.groups, err = b.dev.Alloc(k.resident * (workspaceBytes + 2*summaryBytes)); err != nil {
+		return fmt.Errorf("kernels: sampling: %w", err)
+	}
+	return b.stream.Fill(k.groups.Ptr(), 0, k.groups.Size())
+}
+
+func (k *sampler) close() error {
+	var errs []error
+	for _, m := range []*cuda.Buffer{k.input, k.output, k.groups} {
+		if m != nil {
+			errs = append(errs, m.Close())
+		}
+	}
+	for _, m := range []*cuda.Pinned{k.staging, k.returned} {
+		if m != nil {
+			errs = append(errs, m.Close())
+		}
+	}
+	k.input, k.output, k.groups, k.staging, k.returned = nil, nil, nil, nil, nil
+	return errors.Join(errs...)
+}
+
+// Sample chooses on the device and waits for the ids. Rows that ask for more
+// than 64 of the most likely tokens are sampled on the host.
+func (b *Backend) Sample(results []ops.Sampled, logits ops.Tensor, params []ops.Sampling) error {
+	if len(params) == 0 {
+		return b.wait()
+	}
+	if len(results) < len(params) || logits.Rows < len(params) {
+		return fmt.Errorf("kernels: sample: got %d results and %s, want %d rows", len(results), logits, len(params))
+	}
+	b.fail(b.sample(logits, params))
+	if err := b.wait(); err != nil {
+		return err
+	}
+	b.sampler.collect(results, params, logits.Cols)
+	return b.sampleOnHost(results, logits, params)
+}
+
+// sample queues the draw of all rows.
+func (b *Backend) sample(logits ops.Tensor, params []ops.Sampling) error {
+	k := &b.sampler
+	edits, lists := 0, false
+	for i := range params {
+		edits += len(params[i].Edits)
+		lists = lists || params[i].Top > 0
+	}
+	if err := b.reserveSampling(len(params), edits); err != nil {
+		return err
+	}
+	k.fill(params)
+	if err := b.stream.Upload(k.input.Ptr(), k.staging, 0, len(params)*rowBytes); err != nil {
+		return err
+	}
+	if edits > 0 {
+		at := k.rows * rowBytes
+		if err := b.stream.Upload(k.input.Ptr()+cuda.DevicePtr(at), k.staging, at, edits*editBytes); err != nil {
+			return err
+		}
+	}
+	if err := b.launchSample(logits, len(params)); err != nil {
+		return err
+	}
+	return k.download(b.stream, len(params), lists)
+}
+
+func (b *Backend) launchSample(logits ops.Tensor, rows int) error {
+	if b.err != nil {
+		return nil // reported by the caller
+	}
+	k := &b.sampler
+	blocks, groups := sampleGrid(rows, logits.Cols, k.resident)
+	out := k.output.Ptr()
+	p := cuda.Struct(b.parameters(), sampleArgs{
+		logits: address(logits), rows: k.input.Ptr(), edits: k.input.Ptr() + cuda.DevicePtr(k.rows*rowBytes),
+		results: out, topIDs: out + cuda.DevicePtr(k.idsAt()), topLogs: out + cuda.DevicePtr(k.logsAt()),
+		groups: k.groups.Ptr(), summaries: k.groups.Ptr() + cuda.DevicePtr(k.resident*workspaceBytes),
+		stride: int32(logits.Stride), count: int32(rows), vocab: int32(logits.Cols), blocks: int32(blocks), all: int32(groups),
+	})
+	// The blocks of a group wait for each other, so all must be on the device.
+	l := cuda.Launch{Grid: cuda.Dim{X: blocks * groups}, Block: cuda.Dim{X: sampleThreads}, Cooperative: true}
+	return b.stream.Launch(k.kernel, l, p)
+}
+
+// sampleGrid returns the number of blocks that share a row and the number of
+// rows at work at the same time.
+func sampleGrid(rows, vocab, resident int) (blocks, groups int) {
+	groups = min(rows, resident)
+	blocks = min((vocab+sampleShare-1)/sampleShare, resident/groups)
+	return max(blocks, 1), groups
+}
+
+// Where the lists of the most likely tokens lie in the output.
+func (k *sampler) idsAt() int  { return k.rows * resultBytes }
+func (k *sampler) logsAt() int { return k.rows * (resultBytes + 4*listed) }
+
+// reserveSampling makes room for a batch.
+func (b *Backend) reserveSampling(rows, edits int) error {
+	k := &b.sampler
+	if rows <= k.rows && edits <= k.edits {
+		return nil
+	}
+	if err := b.stream.Synchronize(); err != nil {
+		return err
+	}
+	keep := k.groups
+	k.groups = nil
+	if err := k.close(); err != nil {
+		return err
+	}
+	k.groups = keep
+	k.rows, k.edits = max(k.rows, roomFor(rows, 64)), max(k.edits, roomFor(edits, 4096))
+	in, out := k.rows*rowBytes+k.edits*editBytes, k.rows*(resultBytes+8*listed)
+	var err error
+	if k.input, err = b.dev.Alloc(in); err != nil {
+		return fmt.Errorf("kernels: sampling of %d rows: %w", k.rows, err)
+	}
+	if k.output, err = b.dev.Alloc(out); err != nil {
+		return fmt.Errorf("kernels: sampling of %d rows: %w", k.rows, err)
+	}
+	if k.staging, err = b.dev.AllocHost(in, false); err != nil {
+		return err
+	}
+	k.returned, err = b.dev.AllocHost(out, false)
+	return err
+}
+
+// roomFor rounds up to a power of two, at least least.
+func roomFor(n, least int) int { return max(least, 1<<bits.Len(uint(max(n, 1)-1))) }
+
+// fill writes the batch's wishes into the staging memory.
+func (k *sampler) fill(params []ops.Sampling) {
+	memory := k.staging.Bytes()
+	rows := viewOf[samplingRow](memory, k.rows)
+	edits := viewOf[samplingEdit](memory[k.rows*rowBytes:], k.edits)
+	n := 0
+	for i := range params {
+		rows[i] = rowOf(&params[i])
+		rows[i].edits = int32(n)
+		for _, e := range params[i].Edits {
+			edits[n] = samplingEdit{id: e.ID, scale: e.Scale, offset: e.Offset}
+			n++
+		}
+	}
+}
+
+// viewOf sees memory as n structs.
+func viewOf[T samplingRow | samplingEdit | samplingResult | int32 | float32](memory []byte, n int) []T {
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(memory))), n)
+}
+
+func rowOf(p *ops.Sampling) samplingRow {
+	r := samplingRow{
+		seed: p.Seed, step: p.Step, temperature: p.Temperature, topP: p.TopP, least: float32(math.Inf(-1)),
+		topK: int32(min(max(p.TopK, 0), math.MaxInt32)), target: p.Target, editCount: int32(len(p.Edits)),
+	}
+	if p.MinP > 0 {
+		r.least = float32(math.Log(float64(p.MinP)))
+	}
+	if p.Score {
+		r.score = 1
+	}
+	if p.Top <= listed {
+		r.list = int32(max(p.Top, 0))
+	}
+	return r
+}
+
+// download queues the copy of the results.
+func (k *sampler) download(s *cuda.Stream, rows int, lists bool) error {
+	if err := s.Download(k.returned, 0, k.output.Ptr(), rows*resultBytes); err != nil || !lists {
+		return err
+	}
+	for _, at := range []int{k.idsAt(), k.logsAt()} {
+		if err := s.Download(k.returned, at, k.output.Ptr()+cuda.DevicePtr(at), rows*4*listed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// collect converts what the device returned.
+func (k *sampler) collect(results []ops.Sampled, params []ops.Sampling, vocab int) {
+	memory := k.returned.Bytes()
+	rows := viewOf[samplingResult](memory, len(params))
+	ids := viewOf[int32](memory[k.idsAt():], k.rows*listed)
+	logs := viewOf[float32](memory[k.logsAt():], k.rows*listed)
+	for i, r := range rows {
+		if r.invalid != 0 {
+			results[i] = ops.Sampled{Invalid: true}
+			continue
+		}
+		results[i] = ops.Sampled{ID: r.id, LogProb: r.logProb}
+		if n := min(params[i].Top, vocab); n > 0 && params[i].Top <= listed {
+			results[i].TopIDs = append([]int32(nil), ids[i*listed:][:n]...)
+			results[i].TopLogs = append([]float32(nil), logs[i*listed:][:n]...)
+		}
+	}
+}
+
+// sampleOnHost does the rows whose lists are too long for the device.
+func (b *Backend) sampleOnHost(results []ops.Sampled, logits ops.Tensor, params []ops.Sampling) error {
+	var cpu *ops.CPU
+	for i := range params {
+		if params[i].Top <= listed || results[i].Invalid {
+			continue
+		}
+		if cpu == nil {
+			cpu = ops.NewCPU(1)
+			defer cpu.Close()
+		}
+		row := logits
+		row.Addr, row.Rows = unsafe.Add(logits.Addr, i*logits.Stride*logits.Type.Size()), 1
+		values := make([]float32, logits.Cols)
+		if err := b.Read(values, row); err != nil {
+			return err
+		}
+		host := ops.Tensor{Addr: unsafe.Pointer(unsafe.SliceData(values)), Type: ops.F32, Rows: 1, Cols: len(values), Stride: len(values)}
+		if err := cpu.Sample(results[i:i+1], host, params[i:i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
