@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/godwit-llm/godwit"
 )
@@ -27,7 +28,7 @@ func main() {
 
 // execute runs one command line and returns the exit status.
 func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
-	root := newRoot(&console{in: in, out: out, err: errOut})
+	root := newRoot(&console{in: waiting{ctx, in}, out: out, err: errOut, typed: isTerminal(in)})
 	root.SetArgs(args)
 	root.SetIn(in)
 	root.SetOut(out)
@@ -35,7 +36,7 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(errOut, "godwit: "+err.Error())
 		var usage usageError
-		if errors.As(err, &usage) {
+		if _, _, unknown := root.Find(args); unknown != nil || errors.As(err, &usage) {
 			return 2
 		}
 		return 1
@@ -50,6 +51,37 @@ type usageError struct{ error }
 type console struct {
 	in       io.Reader
 	out, err io.Writer
+	typed    bool // in is a terminal
+}
+
+func isTerminal(in io.Reader) bool {
+	file, ok := in.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// waiting is a reader whose reads end with ctx: one that waits for a terminal
+// or a pipe would outlive Ctrl-C.
+type waiting struct {
+	ctx context.Context
+	in  io.Reader
+}
+
+func (w waiting) Read(p []byte) (int, error) {
+	type result struct {
+		n   int
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		n, err := w.in.Read(p)
+		done <- result{n, err}
+	}()
+	select {
+	case r := <-done:
+		return r.n, r.err
+	case <-w.ctx.Done():
+		return 0, context.Cause(w.ctx)
+	}
 }
 
 // logger writes what a user should know to stderr, without time stamps.

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -77,5 +79,83 @@ func TestBrokenPipe(t *testing.T) {
 	var errOut bytes.Buffer
 	if status := execute(t.Context(), []string{"run", "--max-tokens", "8000", "Once"}, nil, w, &errOut); status != 1 {
 		t.Errorf("got status %d, want 1", status)
+	}
+}
+
+// TestStatus tells faults of the command line from those of its work.
+func TestStatus(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		want int
+	}{
+		{"frobnicate", 2},
+		{"run --frobnicate", 2},
+		{"run one two", 2},
+		{"version 1", 2},
+		{"inspect", 2},
+		{"render --model a --template b", 2},
+		{"render --model nowhere", 1},
+		{"run --device cuda:x Hello", 1},
+		{"help", 0},
+		{"version", 0},
+	} {
+		var out, errOut bytes.Buffer
+		if got := execute(t.Context(), strings.Fields(c.args), nil, &out, &errOut); got != c.want {
+			t.Errorf("godwit %s: got status %d, want %d: %s", c.args, got, c.want, errOut.String())
+		}
+	}
+}
+
+// TestNotUTF8 refuses bytes that are no text wherever a text is read.
+func TestNotUTF8(t *testing.T) {
+	for _, c := range []struct {
+		args     []string
+		in, want string
+	}{
+		{[]string{"run", "abc\xff"}, "", "godwit: the prompt is not UTF-8: byte 3 is 0xff\n"},
+		{[]string{"run"}, "abc\xff", "godwit: standard input is not UTF-8: byte 3 is 0xff\n"},
+		{[]string{"tokenize"}, "\xc3", "godwit: standard input is not UTF-8: byte 0 is 0xc3\n"},
+		{[]string{"tokenize", "--json-lines"}, "\"a\xff\"\n", "godwit: standard input: line 1: the line is not UTF-8: byte 2 is 0xff\n"},
+		{[]string{"score"}, "{\"text\": \"\xff\"}", "standard input is not UTF-8: byte 10 is 0xff\n"},
+	} {
+		var out, errOut bytes.Buffer
+		if status := execute(t.Context(), c.args, strings.NewReader(c.in), &out, &errOut); status != 1 || !strings.HasSuffix(errOut.String(), c.want) {
+			t.Errorf("%q: got status %d and %q, want 1 and %q", c.args, status, errOut.String(), c.want)
+		}
+	}
+}
+
+// TestInterruptInput ends commands that wait for standard input.
+func TestInterruptInput(t *testing.T) {
+	for _, args := range []string{"run", "tokenize", "tokenize --json-lines", "render", "score"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(20*time.Millisecond, cancel)
+		in, w := io.Pipe()
+		var out, errOut bytes.Buffer
+		if status := execute(ctx, strings.Fields(args), in, &out, &errOut); status != 1 || !strings.Contains(errOut.String(), "context canceled") {
+			t.Errorf("godwit %s: got status %d and %q, want 1 and the cause", args, status, errOut.String())
+		}
+		w.Close()
+	}
+}
+
+// TestLinesAtOnce answers each line before the next one is asked.
+func TestLinesAtOnce(t *testing.T) {
+	in, ask := io.Pipe()
+	answer, out := io.Pipe()
+	go func() {
+		status := execute(t.Context(), []string{"tokenize", "--json-lines"}, in, out, io.Discard)
+		out.CloseWithError(fmt.Errorf("status %d", status))
+	}()
+	lines := bufio.NewReader(answer)
+	for range 2 {
+		io.WriteString(ask, "\"Once\"\n")
+		if line, err := lines.ReadString('\n'); err != nil || line != "[1,78,1800]\n" {
+			t.Errorf("got %q and %v, want the ids", line, err)
+		}
+	}
+	ask.Close()
+	if _, err := lines.ReadByte(); err == nil || err.Error() != "status 0" {
+		t.Errorf("got %v, want status 0", err)
 	}
 }

@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/godwit-llm/godwit"
 )
@@ -64,7 +62,7 @@ checkpoint's generation_config.json unless a flag says otherwise.`,
 }
 
 func run(cmd *cobra.Command, c *console, f *runFlags, args []string) error {
-	request, err := f.request(c, args)
+	request, err := f.request(c, args, cmd.Flags().Changed("ids"))
 	if err != nil {
 		return err
 	}
@@ -111,12 +109,12 @@ func (f *runFlags) overrides(cmd *cobra.Command, s godwit.Sampling) godwit.Sampl
 }
 
 // request reads the prompt.
-func (f *runFlags) request(c *console, args []string) (godwit.Request, error) {
+func (f *runFlags) request(c *console, args []string, byIDs bool) (godwit.Request, error) {
 	r := godwit.Request{MaxTokens: f.maxTokens, Stop: f.stop}
 	if f.maxTokens < 1 {
 		return r, usageError{fmt.Errorf("--max-tokens is %d, want at least 1", f.maxTokens)}
 	}
-	if f.ids != "" {
+	if byIDs {
 		if len(args) > 0 || f.chat || f.system != "" {
 			return r, usageError{errors.New("--ids is a prompt of its own: give no text, --chat or --system with it")}
 		}
@@ -124,7 +122,7 @@ func (f *runFlags) request(c *console, args []string) (godwit.Request, error) {
 		r.IDs, err = parseIDs(f.ids)
 		return r, err
 	}
-	prompt, err := promptText(c.in, args)
+	prompt, err := promptText(c, args)
 	if err != nil {
 		return r, err
 	}
@@ -154,17 +152,16 @@ func parseIDs(text string) ([]int32, error) {
 
 // promptText returns the argument, or what standard input holds without the
 // newline at its end.
-func promptText(in io.Reader, args []string) (string, error) {
+func promptText(c *console, args []string) (string, error) {
 	switch {
 	case len(args) == 1:
-		return args[0], nil
+		return args[0], checkUTF8("the prompt", args[0])
 	case len(args) > 1:
 		return "", usageError{fmt.Errorf("got %d arguments, want one prompt: put it in quotes", len(args))}
-	}
-	if file, ok := in.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+	case c.typed:
 		return "", usageError{errors.New("no prompt: give it as an argument or on standard input")}
 	}
-	text, err := readText(in)
+	text, err := readText(c.in)
 	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
 	if err == nil && text == "" {
 		err = usageError{errors.New("no prompt: standard input is empty")}
@@ -178,14 +175,28 @@ func readText(in io.Reader) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read standard input: %w", err)
 	}
-	for at := 0; at < len(data); {
-		r, n := utf8.DecodeRune(data[at:])
+	return string(data), checkUTF8("standard input", string(data))
+}
+
+// checkUTF8 names the first byte of a text that is no part of a character.
+func checkUTF8(name, text string) error {
+	for at := 0; at < len(text); {
+		r, n := utf8.DecodeRuneInString(text[at:])
 		if r == utf8.RuneError && n == 1 {
-			return "", fmt.Errorf("standard input is not UTF-8: byte %d is %#x", at, data[at])
+			return fmt.Errorf("%s is not UTF-8: byte %d is %#x", name, at, text[at])
 		}
 		at += n
 	}
-	return string(data), nil
+	return nil
+}
+
+// readJSON decodes all of in, which is one JSON value.
+func readJSON(in io.Reader, v any) error {
+	text, err := readText(in)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal([]byte(text), v)
 }
 
 // generate streams the text, or keeps quiet for the JSON object.

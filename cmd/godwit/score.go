@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -39,7 +38,7 @@ most likely tokens after ids[:i+1].`,
 				IDs  []int32 `json:"ids"`
 				Text *string `json:"text"`
 			}
-			if err := json.NewDecoder(c.in).Decode(&input); err != nil {
+			if err := readJSON(c.in, &input); err != nil {
 				return fmt.Errorf("standard input: want {\"ids\": [...]} or {\"text\": \"...\"}: %w", err)
 			}
 			if (input.IDs == nil) == (input.Text == nil) {

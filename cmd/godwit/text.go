@@ -67,12 +67,12 @@ func tokenize(c *console, t *tokenizer.Tokenizer, noSpecial, decode, lines bool)
 	encoded := func(text string) []int32 { return append([]int32{}, t.Encode(text, !noSpecial)...) }
 	switch {
 	case lines && decode:
-		return eachLine(c, func(ids []int32) (any, error) { return t.Decode(ids, noSpecial), nil })
+		return eachLine(c, decoded(func(ids []int32) any { return t.Decode(ids, noSpecial) }))
 	case lines:
-		return eachLine(c, func(text string) (any, error) { return encoded(text), nil })
+		return eachLine(c, decoded(func(text string) any { return encoded(text) }))
 	case decode:
 		var ids []int32
-		if err := json.NewDecoder(c.in).Decode(&ids); err != nil {
+		if err := readJSON(c.in, &ids); err != nil {
 			return fmt.Errorf("standard input: want a JSON array of token ids: %w", err)
 		}
 		_, err := io.WriteString(c.out, t.Decode(ids, noSpecial))
@@ -85,8 +85,26 @@ func tokenize(c *console, t *tokenizer.Tokenizer, noSpecial, decode, lines bool)
 	return printJSON(c.out, encoded(text))
 }
 
-// eachLine decodes each line of standard input and prints its result.
-func eachLine[T any](c *console, f func(T) (any, error)) error {
+// decoded makes a function of a JSON value one of a line.
+func decoded[T any](f func(T) any) func(line []byte) (any, error) {
+	return func(line []byte) (any, error) {
+		var v *T
+		if err := checkUTF8("the line", string(line)); err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(line, &v); err != nil {
+			return nil, err
+		}
+		if v == nil {
+			return nil, errors.New("got null, want a value")
+		}
+		return f(*v), nil
+	}
+}
+
+// eachLine prints the result of each line of standard input. What is printed
+// does not wait for lines that are not there yet.
+func eachLine(c *console, f func(line []byte) (any, error)) error {
 	out := bufio.NewWriter(c.out)
 	defer out.Flush()
 	in := bufio.NewReader(c.in)
@@ -98,16 +116,17 @@ func eachLine[T any](c *console, f func(T) (any, error)) error {
 		if err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("read standard input: %w", err)
 		}
-		var v T
-		if err := json.Unmarshal(line, &v); err != nil {
-			return fmt.Errorf("standard input: line %d: %w", n, err)
-		}
-		result, err := f(v)
+		result, err := f(line)
 		if err != nil {
 			return fmt.Errorf("standard input: line %d: %w", n, err)
 		}
 		if err := printJSON(out, result); err != nil {
 			return err
+		}
+		if in.Buffered() == 0 {
+			if err := out.Flush(); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -124,6 +143,9 @@ chat_template_kwargs, add_generation_prompt) into the prompt text. With
 {"error": "..."}.`,
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
+			if dir != "" && file != "" {
+				return usageError{errors.New("--model and --template exclude each other")}
+			}
 			t, err := openTemplate(dir, file)
 			if err != nil {
 				return err
@@ -134,7 +156,6 @@ chat_template_kwargs, add_generation_prompt) into the prompt text. With
 	cmd.Flags().StringVar(&dir, "model", "", "directory with the chat template (default: the built-in model)")
 	cmd.Flags().StringVar(&file, "template", "", "file with a Jinja template")
 	cmd.Flags().BoolVar(&lines, "json-lines", false, "one request a line")
-	cmd.MarkFlagsMutuallyExclusive("model", "template")
 	return cmd
 }
 
@@ -188,7 +209,7 @@ func renderError(err error) string {
 
 func render(c *console, t *chat.Template, lines bool) error {
 	if lines {
-		return eachLine(c, func(request json.RawMessage) (any, error) {
+		return eachLine(c, func(request []byte) (any, error) {
 			text, err := t.Render(request)
 			if err != nil {
 				return map[string]string{"error": renderError(err)}, nil
