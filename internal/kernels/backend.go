@@ -84,7 +84,8 @@ func (b *Backend) open() error {
 	return nil
 }
 
-// Close gives all memory back. The device stays open.
+// Close gives all memory back. The device stays open. Closing again does
+// nothing.
 func (b *Backend) Close() error {
 	var errs []error
 	if b.stream != nil && b.dev.Fault() == nil {
@@ -96,6 +97,7 @@ func (b *Backend) Close() error {
 	errs = append(errs, b.step.close(), b.arena.close(), b.images.close())
 	if b.stream != nil {
 		errs = append(errs, b.stream.Close())
+		b.stream = nil
 	}
 	return errors.Join(errs...)
 }

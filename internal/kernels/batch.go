@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
 	"unsafe"
@@ -164,47 +165,45 @@ func (b *Backend) reserve(words int) error {
 	if err := st.close(); err != nil {
 		return err
 	}
-	size := 4 * max(leastWords, 1<<bits.Len(uint(words-1)))
-	var err error
-	if st.buffer, err = b.dev.Alloc(size); err != nil {
-		return fmt.Errorf("kernels: metadata of a step: %w", err)
+	st.moved++
+	if err := st.open(b.dev, 4*max(leastWords, 1<<bits.Len(uint(words-1)))); err != nil {
+		return errors.Join(fmt.Errorf("kernels: memory for the batch of a step: %w", err), st.close())
 	}
+	return nil
+}
+
+func (st *step) open(dev *cuda.Device, size int) (err error) {
 	for i := range st.staging {
 		g := &st.staging[i]
-		if g.memory, err = b.dev.AllocHost(size, false); err != nil {
+		if g.memory, err = dev.AllocHost(size, false); err != nil {
 			return err
 		}
-		if g.copied, err = b.dev.NewEvent(false); err != nil {
+		if g.copied, err = dev.NewEvent(false); err != nil {
 			return err
 		}
 	}
-	st.moved++
-	return nil
+	st.buffer, err = dev.Alloc(size)
+	return err
 }
 
 // close gives the memory back.
 func (st *step) close() error {
-	var first error
-	keep := func(err error) {
-		if first == nil {
-			first = err
-		}
-	}
+	var errs []error
 	for i := range st.staging {
 		g := &st.staging[i]
 		if g.copied != nil {
-			keep(g.copied.Close())
+			errs = append(errs, g.copied.Close())
 		}
 		if g.memory != nil {
-			keep(g.memory.Close())
+			errs = append(errs, g.memory.Close())
 		}
 		*g = staging{}
 	}
 	if st.buffer != nil {
-		keep(st.buffer.Close())
+		errs = append(errs, st.buffer.Close())
 		st.buffer = nil
 	}
-	return first
+	return errors.Join(errs...)
 }
 
 // bytesOf views numbers as bytes.

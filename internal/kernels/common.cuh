@@ -192,7 +192,7 @@ __device__ __forceinline__ float activate(float v, int act) {
         return v != v ? v : r * r;
     }
     case SILU: return v * sigmoid(v);
-    case GELU: return 0.5f * v * (1.f + erff(v * 0.70710678118654752f));
+    case GELU: return 0.5f * v * erfcf(v * -0.70710678118654752f);
     case GELU_TANH: return v * sigmoid(1.5957691216057308f * (v + 0.044715f * v * v * v));
     }
     return v;

@@ -23,7 +23,8 @@ type arena struct {
 const (
 	alignment = 256      // of everything handed out
 	granule   = 2 << 20  // of pieces: the driver hands out no less
-	pieceSize = 64 << 20 // of pieces after the first
+	pieceSize = 16 << 20 // of pieces, where nobody said what will be wanted
+	slack     = 4 << 20  // that alignment may cost over the hint
 )
 
 // take returns n bytes, undefined in content.
@@ -44,13 +45,14 @@ func (a *arena) take(n int64) (cuda.DevicePtr, error) {
 // grow takes a piece from the device that holds at least n bytes. What is left
 // of the one before is given up.
 func (a *arena) grow(n int64) error {
-	size := max(roundUp(n, granule), roundUp(a.hint-a.reserved, granule), pieceSize)
-	if a.hint > 0 && a.reserved >= a.hint {
-		size = max(roundUp(n, granule), granule)
+	size := max(n, pieceSize)
+	if a.hint > 0 {
+		size = max(n, a.hint+slack-a.reserved)
 	}
+	size = roundUp(size, granule)
 	piece, err := a.dev.Alloc(int(size))
 	if err != nil && size > n && errors.Is(err, cuda.ErrOutOfMemory) {
-		size = roundUp(n, alignment) // the hint was too high: take what is needed
+		size = n // the hint was too high: take what is needed
 		piece, err = a.dev.Alloc(int(size))
 	}
 	if err != nil {

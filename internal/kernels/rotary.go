@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
 
@@ -113,6 +114,10 @@ func (b *Backend) Append(q, k, v ops.Tensor, a *ops.Attention, c ops.Cache) {
 		heads: int32(a.Heads), kvHeads: int32(a.KVHeads), dim: int32(a.HeadDim), page: int32(c.PageSize),
 	}
 	if a.Rotary != nil {
+		if b.rotary.table == nil {
+			b.fail(errors.New("kernels: append: the step has no angles"))
+			return
+		}
 		p.half, p.angles = int32(b.rotary.half), b.rotary.table.Ptr()
 	}
 	f, unit := b.rotary.any, 1

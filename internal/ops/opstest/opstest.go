@@ -8,6 +8,7 @@ package opstest
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/godwit-llm/godwit/internal/ops"
@@ -33,6 +34,9 @@ type Options struct {
 	// Align is what the first column and the width of views inside wider rows
 	// are multiples of; 0 means 1.
 	Align int
+
+	// Without names groups of tests whose operations the device does not have.
+	Without []string
 }
 
 // Run tests all operations.
@@ -56,6 +60,9 @@ func Run(t *testing.T, o Options) {
 		{"Sample", sample},
 	} {
 		t.Run(group.name, func(t *testing.T) {
+			if slices.Contains(o.Without, group.name) {
+				t.Skip("the device does not have these operations")
+			}
 			group.run(&fixture{T: t, Options: o})
 		})
 	}
