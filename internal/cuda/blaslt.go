@@ -79,6 +79,12 @@ func LoadBLASLt(o Options, driver Version) (*BLASLt, error) {
 	return &BLASLt{t}, nil
 }
 
+// LoadBLASLt is LoadBLASLt for this driver's version, by the same way of
+// opening libraries.
+func (d *Driver) LoadBLASLt(dirs []string) (*BLASLt, error) {
+	return LoadBLASLt(Options{Dirs: dirs, Open: d.open}, d.version)
+}
+
 // Version returns the library's version as "12.8.4".
 func (l *BLASLt) Version() string {
 	v := int(invoke(l.addr[ltGetVersion]))

@@ -28,6 +28,7 @@ const (
 type Driver struct {
 	table
 	version Version
+	open    func(name string) (Library, error) // as in Options
 }
 
 var driverProduct = product{
@@ -172,7 +173,7 @@ func LoadDriver(o Options) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Driver{table: t}
+	d := &Driver{table: t, open: o.Open}
 	if d.has(cuDriverGetVersion) {
 		var v int32
 		if err := d.call(cuDriverGetVersion, uintptr(unsafe.Pointer(&v))); err != nil {
