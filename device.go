@@ -1,27 +1,159 @@
 package godwit
 
 import (
+	"errors"
+	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/godwit-llm/godwit/internal/cuda"
+	"github.com/godwit-llm/godwit/internal/engine"
+	"github.com/godwit-llm/godwit/internal/kernels"
+	"github.com/godwit-llm/godwit/internal/model"
+	"github.com/godwit-llm/godwit/internal/ops"
 )
 
 // cutDevice splits "cuda:1" into kind and number. Kind is "" where the name
 // has no meaning.
-func cutDevice(name string) (kind string, number int, ok bool) {
+func cutDevice(name string) (kind string, number int) {
 	kind, index, numbered := strings.Cut(name, ":")
 	switch {
 	case name == "" || name == "auto":
-		return "auto", 0, true
+		return "auto", 0
 	case name == "cpu":
-		return "cpu", 0, true
+		return "cpu", 0
 	case kind != "cuda":
-		return "", 0, false
+		return "", 0
 	case !numbered:
-		return "cuda", 0, true
+		return "cuda", 0
 	}
 	n, err := strconv.Atoi(index)
 	if err != nil || n < 0 {
-		return "", 0, false
+		return "", 0
 	}
-	return "cuda", n, true
+	return "cuda", n
+}
+
+// place puts the model on the device that the options name. "auto" is the
+// first GPU, or the CPU where CUDA cannot be used or does not have what the
+// model needs. It runs on the engine's goroutine.
+func (m *Model) place(d *model.Definition, opts Options) (engine.Loaded, error) {
+	kind, number := cutDevice(opts.Device)
+	switch kind {
+	case "cpu":
+		return m.placeCPU(d, opts, "")
+	case "cuda":
+		loaded, err := m.placeCUDA(d, opts, number)
+		if errors.As(err, new(*unavailable)) {
+			err = &Error{Class: ErrNoDevice, Err: err}
+		}
+		return loaded, err
+	case "auto":
+		loaded, err := m.placeCUDA(d, opts, 0)
+		if why := (*unavailable)(nil); errors.As(err, &why) {
+			return m.placeCPU(d, opts, ": "+why.Error())
+		}
+		return loaded, err
+	}
+	return engine.Loaded{}, &Error{Class: ErrRequest, Err: fmt.Errorf("device %q, want auto, cpu, cuda or cuda:N", opts.Device)}
+}
+
+// placeCPU uses the weights where they are mapped. Why says why it is the CPU.
+func (m *Model) placeCPU(d *model.Definition, opts Options, why string) (engine.Loaded, error) {
+	if err := m.makePlan(d, mainMemory(), opts); err != nil {
+		return engine.Loaded{}, err
+	}
+	cpu := ops.NewCPU(opts.Threads)
+	opts.event(Event{Kind: Info, Message: fmt.Sprintf("running on the CPU, %d threads, %s%s", cpu.Threads(), cpu.Features(), why)})
+	loaded, err := d.Load(m.weights, cpu, m.plan.limits)
+	if err != nil {
+		cpu.Close()
+		return engine.Loaded{}, err
+	}
+	touch(m.account, m.plan, cpu.Threads(), opts)
+	return engine.Loaded{Model: loaded, Backend: cpu, Context: m.plan.Context}, nil
+}
+
+// unavailable says why CUDA cannot be used on this machine, or for this model.
+type unavailable struct{ cause error }
+
+func (u *unavailable) Error() string {
+	return "CUDA is not available: " + strings.TrimPrefix(u.cause.Error(), "cuda: ")
+}
+
+func (u *unavailable) Unwrap() error { return u.cause }
+
+// gpu is a backend that closes its device after itself.
+type gpu struct {
+	*kernels.Backend
+	device *cuda.Device
+}
+
+func (g gpu) Close() error { return errors.Join(g.Backend.Close(), g.device.Close()) }
+
+// placeCUDA copies the weights to a GPU.
+func (m *Model) placeCUDA(d *model.Definition, opts Options, ordinal int) (_ engine.Loaded, err error) {
+	device, err := openGPU(opts, ordinal)
+	if err != nil {
+		return engine.Loaded{}, &unavailable{err}
+	}
+	close := device.Close
+	defer func() {
+		if err != nil {
+			close()
+		}
+	}()
+	act, err := m.activationType(d)
+	if err != nil {
+		return engine.Loaded{}, err
+	}
+	if err := m.makePlan(d, gpuMemory(device, act), opts); err != nil {
+		return engine.Loaded{}, err
+	}
+	p := m.plan
+	backend, err := kernels.New(device, kernels.Options{
+		Act: act, CublasDirs: opts.LibraryDirs, Readers: opts.Threads,
+		ArenaBytes: p.Weights + p.Constants + p.Scratch + p.Cache + p.State,
+	})
+	if err != nil {
+		return engine.Loaded{}, err
+	}
+	close = gpu{backend, device}.Close
+	opts.event(Event{Kind: Info, Message: fmt.Sprintf("running on GPU %d, %s, in %s", ordinal, device.Info().Name, act)})
+	loaded, err := d.Load(m.weights, backend, p.limits)
+	if err != nil {
+		return engine.Loaded{}, err
+	}
+	err = backend.Flush(func(done int64) { opts.event(Event{Kind: Progress, Done: done, Total: p.Weights}) })
+	return engine.Loaded{Model: loaded, Backend: gpu{backend, device}, Context: p.Context}, err
+}
+
+func openGPU(opts Options, ordinal int) (*cuda.Device, error) {
+	driver, err := cuda.LoadDriver(cuda.Options{Dirs: opts.LibraryDirs})
+	if err != nil {
+		return nil, err
+	}
+	return driver.Open(ordinal)
+}
+
+// gpuMemory describes a GPU for the plan.
+func gpuMemory(device *cuda.Device, act ops.DType) machine {
+	free, _, err := device.Memory()
+	if err != nil {
+		free = 0 // the allocation will say what is wrong
+	}
+	return machine{name: device.Info().Name, free: int64(free), share: 0.9, tokens: 2048, activation: act.Size(), resident: true}
+}
+
+// activationType returns the type that most of the weights are stored in, or
+// says what the model needs that there are no kernels for.
+func (m *Model) activationType(d *model.Definition) (ops.DType, error) {
+	a, err := d.Account(m.weights, model.Limits{PageSize: pageSize}, 4)
+	if err != nil {
+		return 0, err
+	}
+	if err := kernels.Supports(a.Parameters(model.MambaPart) > 0, a.Parameters(model.RoutedPart) > 0); err != nil {
+		return 0, &unavailable{err}
+	}
+	return a.WeightType(), nil
 }

@@ -25,7 +25,6 @@ import (
 	"github.com/godwit-llm/godwit/internal/chat"
 	"github.com/godwit-llm/godwit/internal/engine"
 	"github.com/godwit-llm/godwit/internal/model"
-	"github.com/godwit-llm/godwit/internal/ops"
 	"github.com/godwit-llm/godwit/internal/safetensors"
 	"github.com/godwit-llm/godwit/internal/tokenizer"
 )
@@ -35,8 +34,9 @@ type Options struct {
 	Device       string      // "auto" (or ""), "cpu", "cuda" or "cuda:N"
 	Context      int         // most tokens of one sequence; 0 means max_position_embeddings
 	MaxSequences int         // requests that run at the same time; 0 means 16
-	Memory       float64     // share of the free memory for cache and state; 0 means 0.5
+	Memory       float64     // share of the free memory that may be used; 0 means 0.5 of the main memory, 0.9 of a GPU's
 	Threads      int         // on the CPU; 0 means one for every core
+	LibraryDirs  []string    // folders to look for CUDA libraries in, before the usual ones
 	OnEvent      func(Event) // told of progress and warnings; may be nil
 }
 
@@ -110,9 +110,6 @@ func open(name string, fsys fs.FS, weights func() (*safetensors.Checkpoint, erro
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	if err := checkDevice(opts); err != nil {
-		return nil, err
-	}
 	definition, err := readDefinition(fsys)
 	if err != nil {
 		return nil, err
@@ -152,29 +149,6 @@ func (o Options) check() error {
 	return nil
 }
 
-// noCUDA says why CUDA cannot be used.
-const noCUDA = "this version computes on the CPU only"
-
-// checkDevice refuses a device that cannot be used.
-func checkDevice(opts Options) error {
-	switch kind, _, _ := cutDevice(opts.Device); kind {
-	case "auto", "cpu":
-		return nil
-	case "cuda":
-		return &Error{Class: ErrNoDevice, Err: errors.New("CUDA is not available: " + noCUDA)}
-	}
-	return &Error{Class: ErrRequest, Err: fmt.Errorf("device %q, want auto, cpu, cuda or cuda:N", opts.Device)}
-}
-
-// tellDevice says once what the model runs on.
-func tellDevice(opts Options, cpu *ops.CPU) {
-	why := ""
-	if kind, _, _ := cutDevice(opts.Device); kind == "auto" {
-		why = ": " + noCUDA
-	}
-	opts.event(Event{Kind: Info, Message: fmt.Sprintf("running on the CPU, %d threads, %s%s", cpu.Threads(), cpu.Features(), why)})
-}
-
 func (o Options) event(e Event) {
 	if o.OnEvent != nil {
 		o.OnEvent(e)
@@ -202,40 +176,35 @@ func readFile(fsys fs.FS, name string) ([]byte, error) {
 	return data, err
 }
 
-// load maps the weights, plans the memory, and starts the engine.
+// load maps the weights, finds a device for them, and starts the engine on it.
 func (m *Model) load(d *model.Definition, weights func() (*safetensors.Checkpoint, error), opts Options) error {
 	var err error
 	if m.weights, err = weights(); err != nil {
 		return err
 	}
-	if m.account, err = d.Account(m.weights, stepLimits(opts), activationBytes); err != nil {
+	m.engine, err = engine.Start(func() (engine.Loaded, error) { return m.place(d, opts) })
+	if err != nil {
 		return err
 	}
-	if m.plan, err = newPlan(m.account, opts, freeMemory()); err != nil {
+	if n := len(m.account.NotUsed); n > 0 {
+		opts.event(Event{Kind: Warning, Message: fmt.Sprintf("%d tensors of the checkpoint are not used, among them %s", n, m.account.NotUsed[0])})
+	}
+	return nil
+}
+
+// makePlan accounts for the model on a machine.
+func (m *Model) makePlan(d *model.Definition, on machine, opts Options) error {
+	var err error
+	if m.account, err = d.Account(m.weights, on.stepLimits(opts), on.activation); err != nil {
+		return err
+	}
+	if m.plan, err = newPlan(m.account, opts, on); err != nil {
 		return err
 	}
 	for _, w := range m.plan.Warnings {
 		opts.event(Event{Kind: Warning, Message: w})
 	}
-	if n := len(m.account.NotUsed); n > 0 {
-		opts.event(Event{Kind: Warning, Message: fmt.Sprintf("%d tensors of the checkpoint are not used, among them %s", n, m.account.NotUsed[0])})
-	}
-	m.engine, err = engine.Start(func() (engine.Loaded, error) { return m.loadCPU(d, opts) })
-	return err
-}
-
-// loadCPU places the model in the main memory. It runs on the engine's
-// goroutine.
-func (m *Model) loadCPU(d *model.Definition, opts Options) (engine.Loaded, error) {
-	cpu := ops.NewCPU(opts.Threads)
-	tellDevice(opts, cpu)
-	loaded, err := d.Load(m.weights, cpu, m.plan.limits)
-	if err != nil {
-		cpu.Close()
-		return engine.Loaded{}, err
-	}
-	touch(m.account, m.plan, cpu.Threads(), opts)
-	return engine.Loaded{Model: loaded, Backend: cpu, Context: m.plan.Context}, nil
+	return nil
 }
 
 // readText reads the files that have to do with text. All of them are

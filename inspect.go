@@ -85,7 +85,8 @@ func inspect(name string, fsys fs.FS, ck *safetensors.Checkpoint, opts InspectOp
 		return nil, openError(name, err)
 	}
 	sequences := max(opts.Sequences, 1)
-	a, err := d.Account(ck, stepLimits(Options{MaxSequences: sequences}), activationBytes)
+	m := mainMemory()
+	a, err := d.Account(ck, m.stepLimits(Options{MaxSequences: sequences}), m.activation)
 	if err != nil {
 		return nil, openError(name, err)
 	}
@@ -96,7 +97,7 @@ func inspect(name string, fsys fs.FS, ck *safetensors.Checkpoint, opts InspectOp
 		BytesPerToken: a.BytesPerToken(), CachePerToken: a.PageBytes / pageSize, StatePerRequest: a.SequenceBytes,
 	}
 	r.count(a, ck)
-	r.Plan = planReport(a, sequences, opts.Context)
+	r.Plan = planReport(a, sequences, opts.Context, m)
 	return r, nil
 }
 
@@ -120,14 +121,14 @@ func (r *Report) count(a *model.Account, ck *safetensors.Checkpoint) {
 	}
 }
 
-func planReport(a *model.Account, sequences, context int) PlanReport {
+func planReport(a *model.Account, sequences, context int, m machine) PlanReport {
 	if context <= 0 {
 		context = a.Config.Context
 	}
 	p := PlanReport{
 		Context: context, Sequences: sequences, Weights: a.WeightBytes() + a.Constants,
 		Cache: int64(sequences*pagesFor(context)) * a.PageBytes, State: int64(sequences) * a.SequenceBytes,
-		Scratch: a.ScratchBytes, Free: freeMemory(),
+		Scratch: a.ScratchBytes, Free: m.free,
 	}
 	p.Total = p.Weights + p.Cache + p.State + p.Scratch
 	return p

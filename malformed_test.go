@@ -290,15 +290,15 @@ var refusedOptions = []struct {
 	class  error
 	want   string
 }{
-	{"hardly any memory", llama, Options{Memory: 1e-12}, ErrOutOfMemory, `not enough memory: besides the weights SIZE are needed (constants SIZE, step SIZE, state of 16 sequences SIZE, cache from SIZE), and SIZE of the SIZE free may be used; fewer sequences or a larger share would help`},
-	{"hardly any memory and no cache", "nemotron-h-mamba-only", Options{Memory: 1e-12}, ErrOutOfMemory, `not enough memory: besides the weights SIZE are needed (constants SIZE, step SIZE, state of 16 sequences SIZE, cache from SIZE), and SIZE of the SIZE free may be used; fewer sequences or a larger share would help`},
-	{"a context that does not fit", llama, Options{Context: 1 << 27, Memory: 0.01}, ErrOutOfMemory, `not enough memory: a context of 134217728 tokens needs a cache of SIZE, and of the SIZE free SIZE are left for it; a shorter context or a larger share would help`},
-	{"more memory than there is", llama, Options{Memory: 1.5}, ErrRequest, `the share of the memory is 1.5, want 0 to 1`},
+	{"hardly any memory", llama, Options{Device: "cpu", Memory: 1e-12}, ErrOutOfMemory, `not enough memory: besides the weights SIZE are needed (constants SIZE, step SIZE, state of 16 sequences SIZE, cache from SIZE), and SIZE of the SIZE free in the main memory may be used; fewer sequences or a larger share would help`},
+	{"hardly any memory and no cache", "nemotron-h-mamba-only", Options{Memory: 1e-12}, ErrOutOfMemory, `not enough memory: besides the weights SIZE are needed (constants SIZE, step SIZE, state of 16 sequences SIZE, cache from SIZE), and SIZE of the SIZE free in the main memory may be used; fewer sequences or a larger share would help`},
+	{"a context that does not fit", llama, Options{Device: "cpu", Context: 1 << 27, Memory: 0.01}, ErrOutOfMemory, `not enough memory: a context of 134217728 tokens needs a cache of SIZE, and of the SIZE free in the main memory SIZE are left for it; a shorter context or a larger share would help`},
+	{"more memory than there is", llama, Options{Device: "cpu", Memory: 1.5}, ErrRequest, `the share of the memory is 1.5, want 0 to 1`},
 	{"a negative context", llama, Options{Context: -1}, ErrRequest, `the context is -1, want 0 to 134217728`},
 	{"a context of 2^40", llama, Options{Context: 1 << 40}, ErrRequest, `the context is 1099511627776, want 0 to 134217728`},
 	{"a million sequences", llama, Options{MaxSequences: 1e6}, ErrRequest, `the number of sequences is 1000000, want 0 to 65536`},
 	{"an unknown device", llama, Options{Device: "tpu"}, ErrRequest, `device "tpu", want auto, cpu, cuda or cuda:N`},
-	{"a device that is not there", llama, Options{Device: "cuda:1"}, ErrNoDevice, `CUDA is not available: this version computes on the CPU only`},
+	{"a device that is not a number", llama, Options{Device: "cuda:x"}, ErrRequest, `device "cuda:x", want auto, cpu, cuda or cuda:N`},
 }
 
 // header makes a safetensors file with n bytes of data.

@@ -24,33 +24,45 @@ type Plan struct {
 }
 
 const (
-	pageSize        = 16 // positions
-	stepTokens      = 256
-	stepOutputs     = 64
-	activationBytes = 4 // float32 on the CPU
-
+	pageSize    = 16 // positions
+	stepOutputs = 64
 	unknownFree = 8 << 30 // bytes, where the system does not tell what is free
 )
 
+// machine is a device as the plan sees it.
+type machine struct {
+	name       string
+	free       int64   // bytes; 0: not known
+	share      float64 // of the free memory that may be used, unless Options says otherwise
+	tokens     int     // of one step
+	activation int     // bytes of an activation and of a value in the cache
+	resident   bool    // weights are copied into its memory; they are mapped otherwise
+}
+
+// mainMemory is where the CPU's models live.
+func mainMemory() machine {
+	return machine{name: "the main memory", free: freeMemory(), share: 0.5, tokens: 256, activation: 4}
+}
+
 // stepLimits returns the sizes of a step; pages and sequences come later.
-func stepLimits(opts Options) model.Limits {
+func (m machine) stepLimits(opts Options) model.Limits {
 	sequences := opts.MaxSequences
 	if sequences <= 0 {
 		sequences = 16
 	}
 	return model.Limits{
-		Tokens: max(stepTokens, sequences), Outputs: max(stepOutputs, sequences),
+		Tokens: max(m.tokens, sequences), Outputs: max(stepOutputs, sequences),
 		Sequences: sequences, PageSize: pageSize,
 	}
 }
 
 // newPlan divides the free memory. The cache takes what the sequences can use
 // at most, and no more than its share of what is free.
-func newPlan(a *model.Account, opts Options, free int64) (Plan, error) {
-	l := stepLimits(opts)
+func newPlan(a *model.Account, opts Options, m machine) (Plan, error) {
+	l := m.stepLimits(opts)
 	p := Plan{
 		Weights: a.WeightBytes(), Constants: a.Constants, Scratch: a.ScratchBytes,
-		State: int64(l.Sequences) * a.SequenceBytes, Free: free,
+		State: int64(l.Sequences) * a.SequenceBytes, Free: m.free,
 		Context: a.Config.Context, MaxSequences: l.Sequences,
 	}
 	if opts.Context > 0 {
@@ -59,14 +71,14 @@ func newPlan(a *model.Account, opts Options, free int64) (Plan, error) {
 			p.warn("the context of %d is longer than max_position_embeddings %d: the model was not trained for it", opts.Context, a.Config.Context)
 		}
 	}
-	if free > 0 && p.Weights > free {
-		p.warn("the weights need %s and %s are free: parts of them will be read from the disk again and again", Bytes(p.Weights), Bytes(free))
+	if m.free > 0 && !m.resident && p.Weights > m.free {
+		p.warn("the weights need %s and %s are free: parts of them will be read from the disk again and again", Bytes(p.Weights), Bytes(m.free))
 	}
 	if a.PageBytes == 0 {
 		l.PageSize = p.Context // there is no cache: one page a sequence, which is a number only
 	}
 	l.Pages = l.Sequences * ((p.Context + l.PageSize - 1) / l.PageSize)
-	if err := p.fit(&l, a.PageBytes, opts); err != nil {
+	if err := p.fit(&l, a.PageBytes, opts, m); err != nil {
 		return p, err
 	}
 	p.Cache = int64(l.Pages) * a.PageBytes
@@ -83,21 +95,27 @@ func (p *Plan) warn(format string, args ...any) {
 
 // fit cuts the cache to its share of the free memory, and the context to the
 // cache.
-func (p *Plan) fit(l *model.Limits, pageBytes int64, opts Options) error {
+func (p *Plan) fit(l *model.Limits, pageBytes int64, opts Options, m machine) error {
 	share := opts.Memory
 	if share == 0 {
-		share = 0.5
+		share = m.share
 	}
 	free := p.Free
 	if free <= 0 {
 		free = unknownFree
 	}
 	allowed := int64(share * float64(free))
-	budget := allowed - p.Constants - p.Scratch - p.State
+	parts := p.Constants + p.Scratch + p.State
+	besides := "besides the weights "
+	if m.resident {
+		parts += p.Weights
+		besides = fmt.Sprintf("the weights need %s, in all ", Bytes(p.Weights))
+	}
+	budget := allowed - parts
 	if budget < pageBytes {
 		return &Error{Class: ErrOutOfMemory, Err: fmt.Errorf(
-			"not enough memory: besides the weights %s are needed (constants %s, step %s, state of %d sequences %s, cache from %s), and %s of the %s free may be used; fewer sequences or a larger share would help",
-			Bytes(p.Constants+p.Scratch+p.State+pageBytes), Bytes(p.Constants), Bytes(p.Scratch), l.Sequences, Bytes(p.State), Bytes(pageBytes), Bytes(allowed), Bytes(free))}
+			"not enough memory: %s%s are needed (constants %s, step %s, state of %d sequences %s, cache from %s), and %s of the %s free in %s may be used; fewer sequences or a larger share would help",
+			besides, Bytes(parts+pageBytes), Bytes(p.Constants), Bytes(p.Scratch), l.Sequences, Bytes(p.State), Bytes(pageBytes), Bytes(allowed), Bytes(free), m.name)}
 	}
 	if pageBytes == 0 || budget/pageBytes >= int64(l.Pages) {
 		return nil
@@ -106,8 +124,8 @@ func (p *Plan) fit(l *model.Limits, pageBytes int64, opts Options) error {
 	if tokens := l.Pages * pageSize; tokens < p.Context {
 		if opts.Context > 0 {
 			return &Error{Class: ErrOutOfMemory, Err: fmt.Errorf(
-				"not enough memory: a context of %d tokens needs a cache of %s, and of the %s free %s are left for it; a shorter context or a larger share would help",
-				p.Context, Bytes(int64(pagesFor(p.Context))*pageBytes), Bytes(free), Bytes(budget))}
+				"not enough memory: a context of %d tokens needs a cache of %s, and of the %s free in %s %s are left for it; a shorter context or a larger share would help",
+				p.Context, Bytes(int64(pagesFor(p.Context))*pageBytes), Bytes(free), m.name, Bytes(budget))}
 		}
 		p.warn("the context is %d instead of max_position_embeddings %d: the cache has %s", tokens, p.Context, Bytes(budget))
 		p.Context = tokens

@@ -13,7 +13,7 @@ const module = "github.com/godwit-llm/godwit"
 // from the commands to the leaves.
 var imports = map[string][]string{
 	"/cmd/godwit":             {"", "/internal/builtin", "/internal/chat", "/internal/jinja", "/internal/tokenizer"},
-	"":                        {"/internal/builtin", "/internal/chat", "/internal/engine", "/internal/model", "/internal/ops", "/internal/safetensors", "/internal/tokenizer"},
+	"":                        {"/internal/builtin", "/internal/chat", "/internal/cuda", "/internal/engine", "/internal/kernels", "/internal/model", "/internal/ops", "/internal/safetensors", "/internal/tokenizer"},
 	"/internal/engine":        {"/internal/kv", "/internal/model", "/internal/ops"},
 	"/internal/model":         {"/internal/ops", "/internal/safetensors", "/internal/vec"},
 	"/internal/ops":           {"/internal/vec"},

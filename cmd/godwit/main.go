@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"syscall"
@@ -143,8 +144,20 @@ func noArgs(cmd *cobra.Command, args []string) error {
 
 // openModel opens a directory, or the built-in model for "".
 func openModel(dir string, opts godwit.Options) (*godwit.Model, error) {
+	opts.LibraryDirs = libraryDirs()
 	if dir == "" {
 		return godwit.OpenBuiltin(opts)
 	}
 	return godwit.Open(dir, opts)
+}
+
+// libraryDirs returns where the CUDA toolkit may be installed.
+func libraryDirs() []string {
+	var dirs []string
+	for _, name := range []string{"CUDA_HOME", "CUDA_PATH"} {
+		if root := os.Getenv(name); root != "" {
+			dirs = append(dirs, filepath.Join(root, "lib64"), filepath.Join(root, "bin"), root)
+		}
+	}
+	return dirs
 }

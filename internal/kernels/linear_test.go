@@ -216,7 +216,7 @@ func (c *comparison) products(p productCase, ways ...route) {
 		// relative errors. Ahead of an activation that follows it, the
 		// library rounds its results to the type of out.
 		extra := 2e-5
-		if way == viaLibrary && (p.bias || p.act != ops.Identity) {
+		if (way == viaLibrary || way == auto) && (p.bias || p.act != ops.Identity) {
 			extra += 4 * epsilon(to)
 		}
 		c.close(fmt.Sprintf("%s by %s", p, way), out, extra)

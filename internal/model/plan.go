@@ -50,6 +50,21 @@ func (a *Account) WeightBytes() int64 {
 	return n
 }
 
+// WeightType returns the type that most of the weights are stored in.
+func (a *Account) WeightType() ops.DType {
+	bytes := map[ops.DType]int64{}
+	best := ops.BF16
+	for _, u := range a.Usage {
+		bytes[dtypes[u.Tensor.DType]] += u.Bytes()
+	}
+	for kind, n := range bytes {
+		if n > bytes[best] {
+			best = kind
+		}
+	}
+	return best
+}
+
 // Parameters returns the number of weights of one part.
 func (a *Account) Parameters(part Part) int64 {
 	n := int64(0)
