@@ -1,7 +1,10 @@
 package godwit
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -49,6 +52,30 @@ func TestImports(t *testing.T) {
 			ours, inside := strings.CutPrefix(path, module)
 			if inside && !slices.Contains(allowed, ours) {
 				t.Errorf("%s imports %s, which the table does not allow", words[0], path)
+			}
+		}
+	}
+}
+
+// TestLinks finds the files that the documents point to.
+func TestLinks(t *testing.T) {
+	var documents []string
+	for _, pattern := range []string{"*.md", "*/*.md", "*/*/*.md"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		documents = append(documents, found...)
+	}
+	link := regexp.MustCompile(`\]\(([^)#:]+)\)`)
+	for _, name := range documents {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllSubmatch(text, -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(name), string(m[1]))); err != nil {
+				t.Errorf("%s: %v", name, err)
 			}
 		}
 	}
