@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/godwit-llm/godwit/internal/cuda"
 	"github.com/godwit-llm/godwit/internal/engine"
 	"github.com/godwit-llm/godwit/internal/model"
 	"github.com/godwit-llm/godwit/internal/safetensors"
@@ -17,6 +18,8 @@ var (
 	ErrUnsupported = errors.New("unsupported")
 	ErrOutOfMemory = errors.New("not enough memory")
 	ErrNoDevice    = errors.New("no device")
+	ErrDevice      = errors.New("device failed")
+	ErrRead        = errors.New("file cannot be read")
 	ErrRequest     = errors.New("invalid request")
 	ErrCancelled   = errors.New("cancelled")
 	ErrClosed      = errors.New("model is closed")
@@ -50,6 +53,8 @@ func classOf(err error) error {
 		{model.ErrInvalid, ErrInvalid},
 		{fs.ErrNotExist, ErrNotFound},
 		{safetensors.ErrInvalid, ErrInvalid},
+		{cuda.ErrOutOfMemory, ErrOutOfMemory},
+		{engine.ErrLogits, ErrInvalid},
 		{engine.ErrRequest, ErrRequest},
 		{engine.ErrCancelled, ErrCancelled},
 		{engine.ErrClosed, ErrClosed},
@@ -58,5 +63,8 @@ func classOf(err error) error {
 			return c.class
 		}
 	}
-	return ErrInvalid
+	if errors.As(err, new(*fs.PathError)) {
+		return ErrRead
+	}
+	return ErrDevice
 }

@@ -74,8 +74,8 @@ type Model struct {
 
 // Open loads the model in a directory.
 //
-// Errors wrap ErrNotFound, ErrInvalid, ErrUnsupported, ErrOutOfMemory or
-// ErrNoDevice and name the file, and the field or tensor in it.
+// Errors wrap ErrNotFound, ErrRead, ErrInvalid, ErrUnsupported, ErrOutOfMemory,
+// ErrNoDevice or ErrDevice and name the file, and the field or tensor in it.
 func Open(dir string, opts Options) (*Model, error) {
 	info, err := os.Stat(dir)
 	if err != nil {

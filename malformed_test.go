@@ -497,7 +497,7 @@ func TestWeightsThatAreNotNumbers(t *testing.T) {
 	})
 	m, _ := b.open(Options{})
 	_, err := m.Generate(t.Context(), Request{IDs: []int32{1, 5}, MaxTokens: 4})
-	if want := "generate: engine: the model's logits after 2 tokens are not numbers"; err == nil || err.Error() != want || !errors.Is(err, ErrInvalid) {
+	if want := "generate: engine: the model's logits are not numbers after 2 tokens"; err == nil || err.Error() != want || !errors.Is(err, ErrInvalid) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

@@ -142,13 +142,29 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// openModel opens a directory, or the built-in model for "".
-func openModel(dir string, opts godwit.Options) (*godwit.Model, error) {
+// openModel opens a directory, or the built-in model for "". When ctx ends
+// first it does not wait: the process is about to end.
+func openModel(ctx context.Context, dir string, opts godwit.Options) (*godwit.Model, error) {
 	opts.LibraryDirs = libraryDirs()
+	open := func() (*godwit.Model, error) { return godwit.Open(dir, opts) }
 	if dir == "" {
-		return godwit.OpenBuiltin(opts)
+		open = func() (*godwit.Model, error) { return godwit.OpenBuiltin(opts) }
 	}
-	return godwit.Open(dir, opts)
+	type opened struct {
+		m   *godwit.Model
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		m, err := open()
+		done <- opened{m, err}
+	}()
+	select {
+	case o := <-done:
+		return o.m, o.err
+	case <-ctx.Done():
+		return nil, errors.New("cancelled while the model was being loaded")
+	}
 }
 
 // libraryDirs returns where the CUDA toolkit may be installed.

@@ -56,7 +56,7 @@ func TestInterrupt(t *testing.T) {
 // TestInterruptJSON does the same for the JSON object.
 func TestInterruptJSON(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(300*time.Millisecond, cancel)
+	time.AfterFunc(time.Second, cancel)
 	var out, errOut bytes.Buffer
 	status := execute(ctx, []string{"run", "--max-tokens", "8000", "--json", "--ids", "1,78"}, nil, &out, &errOut)
 	var got runOutput
@@ -65,6 +65,16 @@ func TestInterruptJSON(t *testing.T) {
 	}
 	if got.FinishReason != "cancelled" && got.FinishReason != "stop" {
 		t.Errorf("got finish_reason %s, want cancelled", got.FinishReason)
+	}
+}
+
+// TestInterruptLoading does not wait for the model.
+func TestInterruptLoading(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var errOut bytes.Buffer
+	if status := execute(ctx, []string{"run", "Once"}, nil, io.Discard, &errOut); status != 1 || !strings.Contains(errOut.String(), "cancelled") {
+		t.Errorf("got status %d and %q, want 1 and that it was cancelled", status, errOut.String())
 	}
 }
 

@@ -45,7 +45,7 @@ most likely tokens after ids[:i+1].`,
 				return errors.New("standard input: want either ids or text")
 			}
 			bar := newLoadBar(c)
-			m, err := openModel(dir, godwit.Options{Device: device, MaxSequences: 1, OnEvent: bar.event})
+			m, err := openModel(cmd.Context(), dir, godwit.Options{Device: device, MaxSequences: 1, OnEvent: bar.event})
 			bar.done()
 			if err != nil {
 				return err

@@ -20,6 +20,10 @@ import (
 // ErrClosed is returned for requests to an engine that was closed.
 var ErrClosed = errors.New("engine is closed")
 
+// ErrLogits is wrapped by the error of a request whose logits cannot be used:
+// the weights are broken, or a number overflowed.
+var ErrLogits = errors.New("the model's logits are not numbers")
+
 // Engine owns a model. Its loop is the only caller of the model's backend.
 type Engine struct {
 	model   *model.Model
@@ -36,6 +40,7 @@ type Engine struct {
 
 	active  []*sequence // admitted, oldest first; the loop's own
 	batch   ops.Batch
+	packed  []*sequence // in the batch, in its order
 	rows    []outputRow
 	params  []ops.Sampling
 	results []ops.Sampled
@@ -84,7 +89,6 @@ func (e *Engine) take(loaded Loaded) {
 	e.model, e.backend, e.context = loaded.Model, loaded.Backend, loaded.Context
 	e.pool = kv.New(l.Pages, l.PageSize, l.Sequences)
 	e.results = make([]ops.Sampled, l.Outputs)
-	e.batch.MaxPages = e.pool.Need(loaded.Context)
 }
 
 // Submit queues a request. Its tokens come out of the stream.
@@ -241,13 +245,30 @@ func dropCancelled(list []*sequence, pool *kv.Pool) []*sequence {
 func (e *Engine) pack() {
 	b := &e.batch
 	b.Tokens, b.Positions, b.Slots = b.Tokens[:0], b.Positions[:0], b.Slots[:0]
-	b.Pages, b.Outputs, b.Start = b.Pages[:0], b.Outputs[:0], append(b.Start[:0], 0)
-	e.rows, e.params = e.rows[:0], e.params[:0]
+	b.Outputs, b.Start = b.Outputs[:0], append(b.Start[:0], 0)
+	e.rows, e.params, e.packed = e.rows[:0], e.params[:0], e.packed[:0]
 	for _, prompts := range []bool{false, true} {
 		for _, q := range e.active {
 			if q.decoding() != prompts {
 				e.add(q)
 			}
+		}
+	}
+	e.packPages()
+}
+
+// packPages writes the page table, as wide as the longest sequence needs.
+func (e *Engine) packPages() {
+	b := &e.batch
+	b.Pages, b.MaxPages = b.Pages[:0], 1
+	for _, q := range e.packed {
+		b.MaxPages = max(b.MaxPages, e.pool.Need(q.fed))
+	}
+	for _, q := range e.packed {
+		have := q.held.Pages[:min(b.MaxPages, len(q.held.Pages))]
+		b.Pages = append(b.Pages, have...)
+		for range b.MaxPages - len(have) {
+			b.Pages = append(b.Pages, -1)
 		}
 	}
 }
@@ -278,13 +299,7 @@ func (e *Engine) add(q *sequence) {
 	q.fed += n
 	b.Start = append(b.Start, int32(len(b.Tokens)))
 	b.Slots = append(b.Slots, q.held.Slot)
-	for i := range b.MaxPages {
-		page := int32(-1)
-		if i < len(q.held.Pages) {
-			page = q.held.Pages[i]
-		}
-		b.Pages = append(b.Pages, page)
-	}
+	e.packed = append(e.packed, q)
 }
 
 // step runs the packed batch and hands out the sampled tokens.
@@ -303,7 +318,7 @@ func (e *Engine) step() error {
 			continue
 		}
 		if results[i].Invalid {
-			row.owner.end(Cancelled, -1, fmt.Errorf("engine: the model's logits after %d tokens are not numbers", row.position+1))
+			row.owner.end(Cancelled, -1, fmt.Errorf("engine: %w after %d tokens", ErrLogits, row.position+1))
 			e.release(row.owner)
 		} else if row.owner.accept(row.position, results[i], now) {
 			e.release(row.owner)

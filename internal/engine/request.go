@@ -161,7 +161,7 @@ func newSequence(ctx context.Context, r Request) *sequence {
 		Request: r, ctx: ctx, ids: slices.Clone(r.IDs), prompt: len(r.IDs), queued: time.Now(),
 		stream: &Stream{signal: make(chan struct{}, 1), cancel: cancel},
 	}
-	if s := r.Sampling; s.RepetitionPenalty != 0 || s.PresencePenalty != 0 || s.FrequencyPenalty != 0 {
+	if s := r.Sampling; s.RepetitionPenalty != 0 && s.RepetitionPenalty != 1 || s.PresencePenalty != 0 || s.FrequencyPenalty != 0 {
 		q.seen = map[int32]int{}
 		q.inPrompt = map[int32]bool{}
 		for _, id := range r.IDs {
