@@ -20,15 +20,19 @@ type hollow struct {
 }
 
 func (h hollow) Symbol(name string) uintptr {
-	hot := []string{"cuLaunchKernel", "cuLaunchKernelEx", "cuMemcpyHtoDAsync_v2", "cuEventRecord", "cuEventSynchronize"}
+	hot := []string{
+		"cuLaunchKernel", "cuLaunchKernelEx", "cuMemcpyHtoDAsync_v2", "cuEventRecord", "cuEventSynchronize",
+		"cuGraphLaunch", "cuMemcpyDtoHAsync_v2", "cuStreamSynchronize",
+	}
 	if slices.Contains(hot, name) {
 		return h.nothing
 	}
 	return h.Library.Symbol(name)
 }
 
-// TestStepsDoNotAllocate: neither the batch nor a launch makes garbage.
-func TestStepsDoNotAllocate(t *testing.T) {
+// onHollow returns a backend on a fake driver whose hot calls do nothing.
+func onHollow(t *testing.T) *Backend {
+	t.Helper()
 	nothing, err := purego.Dlsym(purego.RTLD_DEFAULT, "sched_yield")
 	if err != nil {
 		t.Skip(err)
@@ -46,9 +50,30 @@ func TestStepsDoNotAllocate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := newHot(t, opened(t, dev, Options{Act: ops.BF16}))
+	return opened(t, dev, Options{Act: ops.BF16})
+}
+
+// TestStepsDoNotAllocate: neither the batch nor a launch makes garbage.
+func TestStepsDoNotAllocate(t *testing.T) {
+	m := newHot(t, onHollow(t))
 	m.step()
 	if n := testing.AllocsPerRun(50, m.step); n != 0 {
 		t.Errorf("got %v allocations a step, want none", n)
+	}
+}
+
+// TestReplayedStepsDoNotAllocate: nor does a step that is a graph, which
+// includes sampling.
+func TestReplayedStepsDoNotAllocate(t *testing.T) {
+	m := newTiny(t, onHollow(t), 2)
+	step := func() { m.step(2) }
+	step()
+	step()
+	if n := testing.AllocsPerRun(20, step); n != 0 {
+		t.Errorf("got %v allocations a step, want none", n)
+	}
+	m.begin(2, 1)
+	if m.graphs.mode != replaying || m.graphs.err != nil {
+		t.Errorf("the step is no graph: mode %d, %v", m.graphs.mode, m.graphs.err)
 	}
 }

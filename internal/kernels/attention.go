@@ -88,6 +88,9 @@ func attendArgsOf(out, q ops.Tensor, a *ops.Attention, c ops.Cache) attendArgs {
 // to attend_prompt; a batch may hold both. Types, sizes and addresses that the
 // tensor cores cannot take go to attend_plain.
 func (b *Backend) Attend(out, q ops.Tensor, a *ops.Attention, c ops.Cache) {
+	if b.later(&operation{kind: opAttend, out: out, in: [3]ops.Tensor{q}, attention: a, cache: c}) {
+		return
+	}
 	if q.Rows == 0 {
 		return
 	}
@@ -96,7 +99,10 @@ func (b *Backend) Attend(out, q ops.Tensor, a *ops.Attention, c ops.Cache) {
 		b.attendPlain(&args, q.Rows, a)
 		return
 	}
-	single, tiles := workOf(b.step.batch.Start, promptShapeOf(a.HeadDim).queries)
+	single, tiles := true, 0
+	if b.step.pieces > 1 { // a decode step may be put off beyond its batch
+		single, tiles = workOf(b.step.batch.Start, promptShapeOf(a.HeadDim).queries)
+	}
 	if single {
 		b.attendDecode(&args, b.step.s, a)
 	}

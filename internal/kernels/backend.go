@@ -31,6 +31,7 @@ type Backend struct {
 	arena  arena
 	loader loader
 	step   step
+	graphs graphs
 
 	embedding embedding
 	norm      norm
@@ -88,9 +89,11 @@ func (b *Backend) open() error {
 // nothing.
 func (b *Backend) Close() error {
 	var errs []error
+	b.graphs.mode = plain
 	if b.stream != nil && b.dev.Fault() == nil {
 		errs = append(errs, b.stream.Synchronize())
 	}
+	errs = append(errs, b.graphs.clear())
 	for _, f := range b.families() {
 		errs = append(errs, f.close())
 	}
@@ -125,7 +128,13 @@ func (b *Backend) typed(source, name string) (*cuda.Function, error) {
 }
 
 // parameters returns the list for the parameters of the next launch, empty.
-func (b *Backend) parameters() *cuda.Args { return b.args.Reset() }
+// What graphs know nothing of comes after all that was put off.
+func (b *Backend) parameters() *cuda.Args {
+	if b.graphs.mode == replaying {
+		b.deviate()
+	}
+	return b.args.Reset()
+}
 
 // launch puts a kernel into the stream, to begin while the one before it ends.
 // After an error nothing is launched until the error was reported.
@@ -159,6 +168,7 @@ func (b *Backend) report() error {
 
 // wait waits for the step to end and reports what went wrong in it.
 func (b *Backend) wait() error {
+	b.settle()
 	b.fail(b.stream.Synchronize())
 	return b.report()
 }

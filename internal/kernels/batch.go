@@ -34,7 +34,7 @@ type step struct {
 	buffer  *cuda.Buffer
 	staging [stagings]staging
 	next    int // staging to use
-	moved   int // times that the buffer was replaced: recorded steps are void then
+	moved   int // times that memory which launches refer to was replaced: graphs are void then
 }
 
 // staging is host memory that a batch is copied from.
@@ -56,6 +56,8 @@ const (
 // Begin copies the batch to the device. It reports the errors of an earlier
 // step that nobody asked for.
 func (b *Backend) Begin(batch *ops.Batch) error {
+	b.settle()
+	b.graphs.mode = plain
 	if err := b.Flush(nil); err != nil {
 		return err
 	}
@@ -70,7 +72,10 @@ func (b *Backend) Begin(batch *ops.Batch) error {
 		return err
 	}
 	st.metadata = l.at(st.buffer.Ptr())
-	return b.upload(l, row)
+	if err := b.upload(l, row); err != nil {
+		return err
+	}
+	return b.choose()
 }
 
 // tableRow returns how many pages a row of the device's table has: those of

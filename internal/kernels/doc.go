@@ -20,4 +20,12 @@
 //
 // Operations return nothing. The first error of a launch or of the device is
 // kept and reported by the next Sample, Read or Begin.
+//
+// # Graphs
+//
+// Steps with one token of each sequence are recorded and from then on launched
+// as one, see graphs. For this every operation begins with Backend.later.
+// Grids and parameters of launches must not depend on the batch beyond the
+// numbers of tokens, sequences and outputs, unless they do so in steps alone
+// that hold longer pieces.
 package kernels

@@ -32,6 +32,9 @@ type multiplyParameters struct {
 // Multiply writes act(gate) ⊙ up to out, all [n, cols] of the activation type.
 // out may be gate or up.
 func (b *Backend) Multiply(out, gate, up ops.Tensor, act ops.Activation) {
+	if b.later(&operation{kind: opMultiply, out: out, in: [3]ops.Tensor{gate, up}, act: act}) {
+		return
+	}
 	if !b.expect("multiply", b.opt.Act, out) || !b.expect("multiply", b.opt.Act, gate) || !b.expect("multiply", b.opt.Act, up) {
 		return
 	}
@@ -52,6 +55,9 @@ func (b *Backend) Multiply(out, gate, up ops.Tensor, act ops.Activation) {
 
 // Gather copies rows Outputs[i] of x [n, cols] to out[i], of any one type.
 func (b *Backend) Gather(out, x ops.Tensor) {
+	if b.later(&operation{kind: opGather, out: out, in: [3]ops.Tensor{x}}) {
+		return
+	}
 	if !b.expect("gather", x.Type, out) || b.step.r == 0 {
 		return
 	}

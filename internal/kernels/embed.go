@@ -20,6 +20,9 @@ func (k *embedding) close() error { return nil }
 // Embed writes row Tokens[i] of table [vocabulary, width], of the activation
 // type, to out[i] [width], float32.
 func (b *Backend) Embed(out, table ops.Tensor) {
+	if b.later(&operation{kind: opEmbed, out: out, in: [3]ops.Tensor{table}}) {
+		return
+	}
 	if !b.expect("embed", ops.F32, out) || !b.expect("embed", b.opt.Act, table) {
 		return
 	}

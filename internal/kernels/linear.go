@@ -196,6 +196,9 @@ type linearArgs struct {
 // where they lie back to back, and stores act(x·Wᵀ + bias) in out [n, Out], or
 // adds it.
 func (b *Backend) Linear(out, x ops.Tensor, w *ops.Linear, e ops.Epilogue) {
+	if b.later(&operation{kind: opLinear, out: out, in: [3]ops.Tensor{x}, linear: w, epilogue: e}) {
+		return
+	}
 	if x.Rows == 0 {
 		return
 	}

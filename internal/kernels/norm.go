@@ -48,6 +48,9 @@ type normParameters struct {
 
 // Norm normalises the groups of x [n, groups·width] of norm's width.
 func (b *Backend) Norm(out, x ops.Tensor, n *ops.Norm) {
+	if b.later(&operation{kind: opNorm, out: out, in: [3]ops.Tensor{x}, norm: n}) {
+		return
+	}
 	in, to, ok := b.normTypes(x, out)
 	if !ok || x.Rows == 0 {
 		return

@@ -48,6 +48,9 @@ type angleParameters struct {
 // Angles computes the table [n, len(InvFreq)] of cosines and sines that the
 // Append operations of this step use.
 func (b *Backend) Angles(r *ops.Rotary) {
+	if b.later(&operation{kind: opAngles, rotary: r}) {
+		return
+	}
 	k := &b.rotary
 	k.half = len(r.InvFreq)
 	if b.err != nil || b.step.n == 0 || k.half == 0 {
@@ -82,13 +85,15 @@ func (b *Backend) prepareAngles(r *ops.Rotary) error {
 	if k.table != nil && k.table.Size() >= need {
 		return nil
 	}
+	if k.table != nil {
+		b.step.moved++
+	}
 	if err := b.stream.Synchronize(); err != nil {
 		return err
 	}
 	if err := k.close(); err != nil {
 		return err
 	}
-	b.step.moved++
 	var err error
 	k.table, err = b.dev.Alloc(1 << bits.Len(uint(need-1)))
 	return err
@@ -105,6 +110,9 @@ type appendParameters struct {
 // Append rotates q [n, Heads·HeadDim] and k [n, KVHeads·HeadDim] in place and
 // stores k and v in the cache.
 func (b *Backend) Append(q, k, v ops.Tensor, a *ops.Attention, c ops.Cache) {
+	if b.later(&operation{kind: opAppend, in: [3]ops.Tensor{q, k, v}, attention: a, cache: c}) {
+		return
+	}
 	if !b.expect("append", b.opt.Act, q) || q.Rows == 0 || b.err != nil {
 		return
 	}

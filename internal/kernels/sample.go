@@ -108,6 +108,7 @@ func (k *sampler) close() error {
 // Sample chooses on the device and waits for the ids. Rows that ask for more
 // than 64 of the most likely tokens are sampled on the host.
 func (b *Backend) Sample(results []ops.Sampled, logits ops.Tensor, params []ops.Sampling) error {
+	b.settle()
 	if len(params) == 0 {
 		return b.wait()
 	}
@@ -115,6 +116,7 @@ func (b *Backend) Sample(results []ops.Sampled, logits ops.Tensor, params []ops.
 		return fmt.Errorf("kernels: sample: got %d results and %s, want %d rows", len(results), logits, len(params))
 	}
 	b.fail(b.sample(logits, params))
+	b.record()
 	if err := b.wait(); err != nil {
 		return err
 	}
