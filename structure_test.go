@@ -32,6 +32,7 @@ var imports = map[string][]string{
 	"/internal/tokenizer":     {},
 	"/internal/vec":           {},
 	"/tools/kernels":          {},
+	"/poc/nemotron-cuda-cpp":  {""},
 }
 
 // TestImports holds the table above against the code.
