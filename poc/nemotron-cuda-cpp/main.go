@@ -27,6 +27,7 @@ type settings struct {
 	model, prompt, promptFile string
 	maxTokens, device         int
 	verbose                   bool
+	told                      int64 // twentieths of the weights that were reported
 }
 
 // run returns the exit status. Text alone goes to out.
@@ -108,7 +109,10 @@ func (s *settings) tell(w io.Writer, e godwit.Event) {
 	case e.Kind == godwit.Warning:
 		fmt.Fprintf(w, "warning: %s\n", e.Message)
 	case s.verbose && e.Kind == godwit.Progress:
-		fmt.Fprintf(w, "loaded %s of %s\n", godwit.Bytes(e.Done), godwit.Bytes(e.Total))
+		if part := 20 * e.Done / max(e.Total, 1); part > s.told {
+			s.told = part
+			fmt.Fprintf(w, "loaded %s of %s\n", godwit.Bytes(e.Done), godwit.Bytes(e.Total))
+		}
 	case s.verbose:
 		fmt.Fprintln(w, e.Message)
 	}
