@@ -78,7 +78,8 @@ func (m *Model) placeCPU(d *model.Definition, opts Options, why string) (engine.
 type unavailable struct{ cause error }
 
 func (u *unavailable) Error() string {
-	return "CUDA is not available: " + strings.TrimPrefix(u.cause.Error(), "cuda: ")
+	cause := strings.TrimPrefix(u.cause.Error(), "cuda: ")
+	return "CUDA is not available: " + strings.TrimPrefix(cause, "kernels: ")
 }
 
 func (u *unavailable) Unwrap() error { return u.cause }

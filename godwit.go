@@ -324,7 +324,7 @@ func openError(name string, err error) error {
 	if !errors.As(err, &e) {
 		e = &Error{Class: classOf(err), Err: err}
 	}
-	if e.Op == "" {
+	if e.Op == "" && e.Class != ErrNoDevice { // which has nothing to do with the checkpoint
 		e.Op = "open " + filepath.ToSlash(name)
 	}
 	return e

@@ -265,6 +265,7 @@ func TestOpenFS(t *testing.T) {
 
 // TestReadme compiles the README's program.
 func TestReadme(t *testing.T) {
+	needGo(t)
 	readme, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
