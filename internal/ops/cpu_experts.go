@@ -5,6 +5,7 @@ import "math"
 // expertScratch holds the rows of a step sorted by expert, on their way
 // through the experts. A place is one chosen expert of one row.
 type expertScratch struct {
+	logits []float32 // [rows, experts] of the router
 	scores []float32 // [experts] of one row
 	choice []float32 // [experts] scores that selection looks at
 	groups []float32 // [groups of experts] their scores
@@ -25,16 +26,12 @@ const blockRows = 32
 // Route scores with a sigmoid; the bias takes part in the choice alone.
 func (b *CPU) Route(out Routes, x Tensor, r *Router) {
 	experts := r.Weight.Out
-	b.product = grow(b.product, x.Rows*experts)
-	at := 0
-	for _, part := range r.Weight.Weight {
-		multiply(b.product[at:], experts, part, 0, part.Rows, x)
-		at += part.Rows
-	}
 	s := &b.experts
+	s.logits = grow(s.logits, x.Rows*experts)
+	b.Linear(viewFloats(s.logits, experts), x, r.Weight, Epilogue{})
 	s.scores, s.choice = grow(s.scores, experts), grow(s.choice, experts)
 	for i := range x.Rows {
-		for e, v := range b.product[i*experts : (i+1)*experts] {
+		for e, v := range s.logits[i*experts : (i+1)*experts] {
 			s.scores[e] = float32(1 / (1 + math.Exp(-float64(v))))
 			s.choice[e] = s.scores[e] + r.Bias.row(0)[e]
 		}

@@ -215,7 +215,7 @@ func TestCuts(t *testing.T) {
 }
 
 // stepAllocations is one a loop: the body that is handed to the other threads.
-const stepAllocations = 21
+const stepAllocations = 22
 
 // TestStepAllocations: a warmed decoding step allocates little, and no more
 // with more sequences.
