@@ -98,7 +98,7 @@ func (c chip) route(p product) route {
 	switch {
 	case p.t == ops.F32 || !p.aligned || c.capability < 80:
 		return viaPlain
-	case p.rows*p.cols < ringMost && c.bulk() && p.cols%pieceCols == 0 && c.ringPlan(p).stages >= 2:
+	case c.bulk() && p.cols%pieceCols == 0 && c.ringPlan(p).stages >= 2:
 		return viaRing
 	default:
 		return viaTile
@@ -135,7 +135,6 @@ const (
 	mostPieces  = 12 * fewWarps // of a segment
 	mostOutputs = 8             // tokens times groups of rows, by 8: what a block adds up at once
 	mostStages  = 16
-	ringMost    = 256 << 20 // weights of a matrix: in larger ones direct loads are faster (363 against 405 µs for 256000 × 3072 on an H200)
 	ringBytes   = 200 << 10 // of the stages: what is left lets small kernels run beside
 )
 

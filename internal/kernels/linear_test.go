@@ -33,8 +33,8 @@ func TestLinearRoutes(t *testing.T) {
 	}{
 		{"H200", 1, 5120, 3072, ops.BF16, false, "ring grid=132 segment=3072 pitch=6208 stages=4 groups=5 shared=200000"},
 		{"H200", 1, 3072, 9216, ops.BF16, false, "ring grid=132 segment=3072 pitch=6208 stages=4 groups=3 shared=199488"},
-		{"H200", 16, 256000, 3072, ops.F16, false, "tile grid=132 segment=3072 groups=4 shared=16384"},
-		{"H200", 8, 256000, 3072, ops.F16, false, "tile grid=264 segment=3072 groups=8 shared=16384"},
+		{"H200", 16, 256000, 3072, ops.F16, false, "ring grid=132 segment=3072 pitch=6208 stages=4 groups=4 shared=215104"},
+		{"H200", 8, 256000, 3072, ops.F16, false, "ring grid=132 segment=3072 pitch=6208 stages=4 groups=8 shared=215104"},
 		{"H200", 3, 4480, 4480, ops.BF16, false, "ring grid=132 segment=2240 pitch=4544 stages=5 groups=5 shared=185680"},
 		{"H200", 1, 7, 32, ops.BF16, false, "ring grid=7 segment=32 pitch=64 stages=16 groups=1 shared=8704"},
 		{"H200", 1, 70, 40, ops.BF16, false, "tile grid=9 segment=64 groups=1 shared=256"},
