@@ -33,6 +33,7 @@ type Error struct {
 	Err   error
 }
 
+// Error returns the operation and the cause.
 func (e *Error) Error() string {
 	text := e.Err.Error()
 	if e.Op != "" {

@@ -136,6 +136,7 @@ func (p *Plan) fit(l *model.Limits, pageBytes int64, opts Options, m machine) er
 // Bytes prints a number of bytes with a decimal unit.
 type Bytes int64
 
+// String returns the number with a unit from B to GB.
 func (b Bytes) String() string {
 	switch v := float64(b); {
 	case b < 1000:
