@@ -39,23 +39,17 @@ func cutDevice(name string) (kind string, number int) {
 // model needs. It runs on the engine's goroutine.
 func (m *Model) place(d *model.Definition, opts Options) (engine.Loaded, error) {
 	kind, number := cutDevice(opts.Device)
-	switch kind {
-	case "cpu":
+	if kind == "cpu" {
 		return m.placeCPU(d, opts, "")
-	case "cuda":
-		loaded, err := m.placeCUDA(d, opts, number)
-		if errors.As(err, new(*unavailable)) {
-			err = &Error{Class: ErrNoDevice, Err: err}
-		}
-		return loaded, err
-	case "auto":
-		loaded, err := m.placeCUDA(d, opts, 0)
-		if why := (*unavailable)(nil); errors.As(err, &why) {
+	}
+	loaded, err := m.placeCUDA(d, opts, number)
+	if why := (*unavailable)(nil); errors.As(err, &why) {
+		if kind == "auto" {
 			return m.placeCPU(d, opts, ": "+why.Error())
 		}
-		return loaded, err
+		err = &Error{Class: ErrNoDevice, Err: err}
 	}
-	return engine.Loaded{}, &Error{Class: ErrRequest, Err: fmt.Errorf("device %q, want auto, cpu, cuda or cuda:N", opts.Device)}
+	return loaded, err
 }
 
 // placeCPU uses the weights where they are mapped. Why says why it is the CPU.
@@ -94,7 +88,15 @@ func (g gpu) Close() error { return errors.Join(g.Backend.Close(), g.device.Clos
 
 // placeCUDA copies the weights to a GPU.
 func (m *Model) placeCUDA(d *model.Definition, opts Options, ordinal int) (_ engine.Loaded, err error) {
-	device, err := openGPU(opts, ordinal)
+	driver, err := cuda.LoadDriver(cuda.Options{Dirs: opts.LibraryDirs})
+	if err != nil {
+		return engine.Loaded{}, &unavailable{err}
+	}
+	act, err := m.activationType(d) // before the device is opened, which takes a while
+	if err != nil {
+		return engine.Loaded{}, err
+	}
+	device, err := driver.Open(ordinal)
 	if err != nil {
 		return engine.Loaded{}, &unavailable{err}
 	}
@@ -104,10 +106,6 @@ func (m *Model) placeCUDA(d *model.Definition, opts Options, ordinal int) (_ eng
 			close()
 		}
 	}()
-	act, err := m.activationType(d)
-	if err != nil {
-		return engine.Loaded{}, err
-	}
 	if err := m.makePlan(d, gpuMemory(device, act), opts); err != nil {
 		return engine.Loaded{}, err
 	}
@@ -127,14 +125,6 @@ func (m *Model) placeCUDA(d *model.Definition, opts Options, ordinal int) (_ eng
 	}
 	err = backend.Flush(func(done int64) { opts.event(Event{Kind: Progress, Done: done, Total: p.Weights}) })
 	return engine.Loaded{Model: loaded, Backend: gpu{backend, device}, Context: p.Context}, err
-}
-
-func openGPU(opts Options, ordinal int) (*cuda.Device, error) {
-	driver, err := cuda.LoadDriver(cuda.Options{Dirs: opts.LibraryDirs})
-	if err != nil {
-		return nil, err
-	}
-	return driver.Open(ordinal)
 }
 
 // gpuMemory describes a GPU for the plan.

@@ -98,7 +98,6 @@ func (s Stats) TokensPerSecond() float64 {
 type Generation struct {
 	stream *engine.Stream
 	text   *textStream // nil where the checkpoint has no tokenizer
-	stops  []string
 
 	mu     sync.Mutex
 	result Result
@@ -147,7 +146,7 @@ func (m *Model) Start(ctx context.Context, r Request) (*Generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Generation{stream: stream, stops: r.Stop, result: Result{PromptIDs: ids}}
+	g := &Generation{stream: stream, result: Result{PromptIDs: ids}}
 	if m.tokenizer != nil {
 		g.text = newTextStream(m.tokenizer.NewStream(true), r.Stop)
 	}

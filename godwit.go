@@ -133,6 +133,9 @@ func open(name string, fsys fs.FS, weights func() (*safetensors.Checkpoint, erro
 
 // check refuses values that have no meaning.
 func (o Options) check() error {
+	if kind, _ := cutDevice(o.Device); kind == "" {
+		return &Error{Class: ErrRequest, Err: fmt.Errorf("device %q, want auto, cpu, cuda or cuda:N", o.Device)}
+	}
 	for _, v := range []struct {
 		name        string
 		value, most float64

@@ -127,7 +127,7 @@ func planReport(a *model.Account, sequences, context int, m machine) PlanReport 
 	}
 	p := PlanReport{
 		Context: context, Sequences: sequences, Weights: a.WeightBytes() + a.Constants,
-		Cache: int64(sequences*pagesFor(context)) * a.PageBytes, State: int64(sequences) * a.SequenceBytes,
+		Cache: int64(sequences*pagesFor(context, pageSize)) * a.PageBytes, State: int64(sequences) * a.SequenceBytes,
 		Scratch: a.ScratchBytes, Free: m.free,
 	}
 	p.Total = p.Weights + p.Cache + p.State + p.Scratch

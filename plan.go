@@ -77,7 +77,7 @@ func newPlan(a *model.Account, opts Options, m machine) (Plan, error) {
 	if a.PageBytes == 0 {
 		l.PageSize = p.Context // there is no cache: one page a sequence, which is a number only
 	}
-	l.Pages = l.Sequences * ((p.Context + l.PageSize - 1) / l.PageSize)
+	l.Pages = l.Sequences * pagesFor(p.Context, l.PageSize)
 	if err := p.fit(&l, a.PageBytes, opts, m); err != nil {
 		return p, err
 	}
@@ -87,7 +87,8 @@ func newPlan(a *model.Account, opts Options, m machine) (Plan, error) {
 	return p, nil
 }
 
-func pagesFor(tokens int) int { return (tokens + pageSize - 1) / pageSize }
+// pagesFor returns how many pages hold a number of tokens.
+func pagesFor(tokens, size int) int { return (tokens + size - 1) / size }
 
 func (p *Plan) warn(format string, args ...any) {
 	p.Warnings = append(p.Warnings, fmt.Sprintf(format, args...))
@@ -121,11 +122,11 @@ func (p *Plan) fit(l *model.Limits, pageBytes int64, opts Options, m machine) er
 		return nil
 	}
 	l.Pages = int(budget / pageBytes)
-	if tokens := l.Pages * pageSize; tokens < p.Context {
+	if tokens := l.Pages * l.PageSize; tokens < p.Context {
 		if opts.Context > 0 {
 			return &Error{Class: ErrOutOfMemory, Err: fmt.Errorf(
 				"not enough memory: a context of %d tokens needs a cache of %s, and of the %s free in %s %s are left for it; a shorter context or a larger share would help",
-				p.Context, Bytes(int64(pagesFor(p.Context))*pageBytes), Bytes(free), m.name, Bytes(budget))}
+				p.Context, Bytes(int64(pagesFor(p.Context, l.PageSize))*pageBytes), Bytes(free), m.name, Bytes(budget))}
 		}
 		p.warn("the context is %d instead of max_position_embeddings %d: the cache has %s", tokens, p.Context, Bytes(budget))
 		p.Context = tokens
