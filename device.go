@@ -65,7 +65,7 @@ func (m *Model) placeCPU(d *model.Definition, opts Options, why string) (engine.
 		return engine.Loaded{}, err
 	}
 	touch(m.account, m.plan, cpu.Threads(), opts)
-	return engine.Loaded{Model: loaded, Backend: cpu, Context: m.plan.Context}, nil
+	return engine.Loaded{Model: loaded, Backend: cpu, Context: m.plan.Context, Queue: opts.QueueLimit}, nil
 }
 
 // unavailable says why CUDA cannot be used on this machine, or for this model.
@@ -124,7 +124,7 @@ func (m *Model) placeCUDA(d *model.Definition, opts Options, ordinal int) (_ eng
 		return engine.Loaded{}, err
 	}
 	err = backend.Flush(func(done int64) { opts.event(Event{Kind: Progress, Done: done, Total: p.Weights}) })
-	return engine.Loaded{Model: loaded, Backend: gpu{backend, device}, Context: p.Context}, err
+	return engine.Loaded{Model: loaded, Backend: gpu{backend, device}, Context: p.Context, Queue: opts.QueueLimit}, err
 }
 
 // gpuMemory describes a GPU for the plan.

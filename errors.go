@@ -23,6 +23,7 @@ var (
 	ErrRequest     = errors.New("invalid request")
 	ErrCancelled   = errors.New("cancelled")
 	ErrClosed      = errors.New("model is closed")
+	ErrQueueFull   = errors.New("queue is full")
 )
 
 // Error is an error of this package. Its text names the operation, the file
@@ -59,6 +60,7 @@ func classOf(err error) error {
 		{engine.ErrRequest, ErrRequest},
 		{engine.ErrCancelled, ErrCancelled},
 		{engine.ErrClosed, ErrClosed},
+		{engine.ErrQueueFull, ErrQueueFull},
 	} {
 		if errors.Is(err, c.cause) {
 			return c.class

@@ -72,7 +72,7 @@ type Result struct {
 	PromptIDs    []int32
 	IDs          []int32 // new ones, without the id that ended the generation
 	Text         string
-	FinishReason string // "stop", "length" or "cancelled"
+	FinishReason string // "stop", "length", "cancelled" or "failed"
 	Stats        Stats
 }
 
@@ -116,7 +116,8 @@ func (m *Model) Generate(ctx context.Context, r Request) (*Result, error) {
 	return g.Wait()
 }
 
-// Start queues a request and returns at once. Its tokens are read with Tokens
+// Start queues a request and returns at once; when the queue is full, the
+// error wraps ErrQueueFull. Its tokens are read with Tokens
 // or Wait; the model does not wait for the reader.
 func (m *Model) Start(ctx context.Context, r Request) (*Generation, error) {
 	ids, err := m.promptIDs(r)

@@ -34,6 +34,7 @@ type Options struct {
 	Device       string      // "auto" (or ""), "cpu", "cuda" or "cuda:N"
 	Context      int         // most tokens of one sequence; 0 means max_position_embeddings
 	MaxSequences int         // requests that run at the same time; 0 means 16
+	QueueLimit   int         // requests that may wait to run; 0 means 1024
 	Memory       float64     // share of the free memory that may be used; 0 means 0.5 of the main memory, 0.9 of a GPU's
 	Threads      int         // on the CPU; 0 means one for every core
 	LibraryDirs  []string    // folders to look for CUDA libraries in, before the usual ones
@@ -142,6 +143,7 @@ func (o Options) check() error {
 	}{
 		{"context", float64(o.Context), 1 << 27},
 		{"number of sequences", float64(o.MaxSequences), 1 << 16},
+		{"queue limit", float64(o.QueueLimit), 1 << 20},
 		{"share of the memory", o.Memory, 1},
 		{"number of threads", float64(o.Threads), 1 << 12},
 	} {

@@ -20,6 +20,10 @@ import (
 // ErrClosed is returned for requests to an engine that was closed.
 var ErrClosed = errors.New("engine is closed")
 
+// ErrQueueFull is wrapped by the refusal of a request while as many wait as
+// may.
+var ErrQueueFull = errors.New("the queue is full")
+
 // ErrLogits is wrapped by the error of a request whose logits cannot be used:
 // the weights are broken, or a number overflowed.
 var ErrLogits = errors.New("the model's logits are not numbers")
@@ -30,13 +34,17 @@ type Engine struct {
 	backend ops.Backend
 	pool    *kv.Pool
 	context int
+	waiting int // most requests in the queue
+	meter   *meter
 
-	mu     sync.Mutex
-	queue  []*sequence // submitted, not yet admitted
-	fault  error       // ended the engine
-	closed bool
-	wake   chan struct{}
-	done   chan struct{}
+	mu       sync.Mutex
+	queue    []*sequence // submitted, not yet admitted
+	fault    error       // ended the engine
+	closed   bool
+	draining bool
+	wake     chan struct{}
+	drained  chan struct{} // closed when the last request of a draining engine has ended
+	done     chan struct{}
 
 	active  []*sequence // admitted, oldest first; the loop's own
 	batch   ops.Batch
@@ -57,13 +65,16 @@ type Loaded struct {
 	Model   *model.Model
 	Backend ops.Backend
 	Context int // most positions of one sequence
+	Queue   int // most requests that may wait; 0 means 1024
 }
 
 // Start runs load on the engine's own goroutine and returns when it has ended.
 // From then on nobody else may touch the backend: a GPU belongs to the thread
 // that opened it. The engine closes the backend.
 func Start(load func() (Loaded, error)) (*Engine, error) {
-	e := &Engine{wake: make(chan struct{}, 1), done: make(chan struct{})}
+	e := &Engine{
+		wake: make(chan struct{}, 1), drained: make(chan struct{}), done: make(chan struct{}), meter: newMeter(),
+	}
 	loaded := make(chan error)
 	go func() {
 		defer close(e.done)
@@ -89,6 +100,9 @@ func (e *Engine) take(loaded Loaded) {
 	e.model, e.backend, e.context = loaded.Model, loaded.Backend, loaded.Context
 	e.pool = kv.New(l.Pages, l.PageSize, l.Sequences)
 	e.results = make([]ops.Sampled, l.Outputs)
+	if e.waiting = loaded.Queue; e.waiting == 0 {
+		e.waiting = 1024
+	}
 }
 
 // Submit queues a request. Its tokens come out of the stream.
@@ -104,8 +118,14 @@ func (e *Engine) Submit(ctx context.Context, r Request) (*Stream, error) {
 		return nil, e.fault
 	case e.closed:
 		return nil, ErrClosed
+	case e.draining:
+		return nil, fmt.Errorf("engine: draining: %w", ErrClosed)
+	case len(e.queue) >= e.waiting:
+		e.meter.add(func(m *Metrics) { m.Refused++ })
+		return nil, fmt.Errorf("engine: %w: %d requests wait, want fewer than %d", ErrQueueFull, len(e.queue), e.waiting)
 	}
 	e.queue = append(e.queue, q)
+	e.meter.add(func(m *Metrics) { m.Submitted++ })
 	context.AfterFunc(q.ctx, e.rouse)
 	e.rouse()
 	return q.stream, nil
@@ -153,6 +173,37 @@ func (e *Engine) rouse() {
 	}
 }
 
+// Drain refuses new requests from now on and waits until those that are there
+// have ended, or ctx has. What is left then runs on until Close.
+func (e *Engine) Drain(ctx context.Context) error {
+	e.mu.Lock()
+	e.draining = true
+	e.mu.Unlock()
+	e.rouse()
+	select {
+	case <-e.drained:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("engine: drain: %w: %w", ErrCancelled, context.Cause(ctx))
+	case <-e.done:
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.fault != nil {
+		return e.fault
+	}
+	return nil // closed: nothing is left
+}
+
+// Metrics returns what the engine does and has done.
+func (e *Engine) Metrics() Metrics {
+	m := e.meter.read(time.Now())
+	e.mu.Lock()
+	m.Queued = len(e.queue)
+	e.mu.Unlock()
+	return m
+}
+
 // Close ends all requests as cancelled and waits for the loop to stop.
 func (e *Engine) Close() {
 	e.mu.Lock()
@@ -168,9 +219,10 @@ func (e *Engine) loop() {
 			return
 		}
 		e.admit()
-		e.active = dropCancelled(e.active, e.pool)
+		e.active = e.dropCancelled(e.active, e.pool)
+		e.count()
 		if len(e.active) == 0 {
-			<-e.wake
+			e.rest()
 			continue
 		}
 		e.pack()
@@ -180,6 +232,29 @@ func (e *Engine) loop() {
 	}
 }
 
+// rest waits until something changes.
+func (e *Engine) rest() {
+	e.mu.Lock()
+	if idle := len(e.queue) == 0; idle && e.draining {
+		select {
+		case <-e.drained:
+		default:
+			close(e.drained)
+		}
+	}
+	e.mu.Unlock()
+	<-e.wake
+}
+
+// count puts the state of the engine into its metrics.
+func (e *Engine) count() {
+	pages, slots := e.pool.Free()
+	e.meter.add(func(m *Metrics) {
+		m.Running = len(e.active)
+		m.Pages, m.Slots, m.FreePages, m.FreeSlots = e.model.Limits.Pages, e.model.Limits.Sequences, pages, slots
+	})
+}
+
 // stopping ends everything once the engine is closed or at fault.
 func (e *Engine) stopping() bool {
 	e.mu.Lock()
@@ -187,12 +262,13 @@ func (e *Engine) stopping() bool {
 	if !e.closed && e.fault == nil {
 		return false
 	}
-	err := e.fault
+	reason, err := Failed, e.fault
 	if err == nil {
-		err = fmt.Errorf("engine: %w: %w", ErrCancelled, ErrClosed)
+		reason, err = Cancelled, fmt.Errorf("engine: %w: %w", ErrCancelled, ErrClosed)
 	}
 	for _, q := range append(e.active, e.queue...) {
-		q.end(Cancelled, -1, err)
+		q.end(reason, -1, err)
+		e.meter.ended(q)
 	}
 	e.active, e.queue = nil, nil
 	return true
@@ -210,7 +286,7 @@ func (e *Engine) fail(err error) {
 func (e *Engine) admit() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.queue = dropCancelled(e.queue, nil)
+	e.queue = e.dropCancelled(e.queue, nil)
 	for len(e.queue) > 0 {
 		q := e.queue[0]
 		held, ok := e.pool.Take(q.positions())
@@ -218,13 +294,14 @@ func (e *Engine) admit() {
 			return
 		}
 		q.held, q.admitted = held, time.Now()
+		e.meter.add(func(m *Metrics) { m.QueueTime.observe(q.admitted.Sub(q.queued)) })
 		e.active = append(e.active, q)
 		e.queue = e.queue[1:]
 	}
 }
 
 // dropCancelled ends the sequences whose context is done.
-func dropCancelled(list []*sequence, pool *kv.Pool) []*sequence {
+func (e *Engine) dropCancelled(list []*sequence, pool *kv.Pool) []*sequence {
 	kept := list[:0]
 	for _, q := range list {
 		if q.ctx.Err() == nil {
@@ -235,6 +312,7 @@ func dropCancelled(list []*sequence, pool *kv.Pool) []*sequence {
 			pool.Give(q.held)
 		}
 		q.cancelled()
+		e.meter.ended(q)
 	}
 	clear(list[len(kept):])
 	return kept
@@ -304,6 +382,7 @@ func (e *Engine) add(q *sequence) {
 
 // step runs the packed batch and hands out the sampled tokens.
 func (e *Engine) step() error {
+	start := time.Now()
 	logits, err := e.model.Forward(&e.batch)
 	if err != nil {
 		return err
@@ -313,15 +392,27 @@ func (e *Engine) step() error {
 		return err
 	}
 	now := time.Now()
+	prompt := 0
+	for i, q := range e.packed {
+		prompt += q.promptPart(int(e.batch.Start[i+1] - e.batch.Start[i]))
+	}
+	e.meter.step(now.Sub(start), prompt, now)
 	for i, row := range e.rows {
-		if row.owner.ended {
+		q := row.owner
+		if q.ended {
 			continue
 		}
+		if !q.Score {
+			e.meter.token(q, now)
+		}
 		if results[i].Invalid {
-			row.owner.end(Cancelled, -1, fmt.Errorf("engine: %w after %d tokens", ErrLogits, row.position+1))
-			e.release(row.owner)
-		} else if row.owner.accept(row.position, results[i], now) {
-			e.release(row.owner)
+			q.end(Failed, -1, fmt.Errorf("engine: %w after %d tokens", ErrLogits, row.position+1))
+		} else {
+			q.accept(row.position, results[i], now)
+		}
+		if q.ended {
+			e.release(q)
+			e.meter.ended(q)
 		}
 	}
 	return nil

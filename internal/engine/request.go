@@ -53,6 +53,7 @@ const (
 	Stopped   Reason = "stop"
 	Length    Reason = "length"
 	Cancelled Reason = "cancelled"
+	Failed    Reason = "failed"
 )
 
 // Outcome is known when a request has ended.
@@ -143,32 +144,24 @@ type sequence struct {
 
 	ids       []int32 // prompt and output
 	prompt    int
-	fed       int            // ids that have been put into a step
-	seen      map[int32]int  // occurrences in the output; nil: no penalties
-	inPrompt  map[int32]bool // ids of the prompt
-	edits     []ops.Edit
+	fed       int // ids that have been put into a step
+	edits     *edits
 	queued    time.Time
 	admitted  time.Time
 	first     time.Time
 	decoded   int
 	lastToken time.Time
 	ended     bool
+	reason    Reason
 }
 
 func newSequence(ctx context.Context, r Request) *sequence {
 	ctx, cancel := context.WithCancel(ctx)
-	q := &sequence{
+	return &sequence{
 		Request: r, ctx: ctx, ids: slices.Clone(r.IDs), prompt: len(r.IDs), queued: time.Now(),
+		edits:  newEdits(r.Sampling, r.IDs),
 		stream: &Stream{signal: make(chan struct{}, 1), cancel: cancel},
 	}
-	if s := r.Sampling; s.RepetitionPenalty != 0 && s.RepetitionPenalty != 1 || s.PresencePenalty != 0 || s.FrequencyPenalty != 0 {
-		q.seen = map[int32]int{}
-		q.inPrompt = map[int32]bool{}
-		for _, id := range r.IDs {
-			q.inPrompt[id] = true
-		}
-	}
-	return q
 }
 
 // positions returns how many cache positions the sequence may come to need.
@@ -189,51 +182,24 @@ func (q *sequence) sampling(p int) ops.Sampling {
 	s := q.Sampling
 	return ops.Sampling{
 		Temperature: s.Temperature, TopK: s.TopK, TopP: s.TopP, MinP: s.MinP,
-		Edits: q.penalties(), Seed: s.Seed, Step: uint64(len(q.ids) - q.prompt), Top: q.Top,
+		Edits: q.edits.current(), Seed: s.Seed, Step: uint64(len(q.ids) - q.prompt), Top: q.Top,
 	}
 }
 
-// penalties expresses penalties and bias as one edit a token.
-func (q *sequence) penalties() []ops.Edit {
-	s := q.Sampling
-	q.edits = q.edits[:0]
-	if q.seen == nil && len(s.Bias) == 0 {
-		return nil
-	}
-	repeat := s.RepetitionPenalty
-	if repeat == 0 {
-		repeat = 1
-	}
-	for id, n := range q.seen {
-		offset := -s.PresencePenalty - s.FrequencyPenalty*float32(n) + s.Bias[id]
-		q.edits = append(q.edits, ops.Edit{ID: id, Scale: repeat, Offset: offset})
-	}
-	for id := range q.inPrompt {
-		if _, twice := q.seen[id]; !twice && repeat != 1 {
-			q.edits = append(q.edits, ops.Edit{ID: id, Scale: repeat, Offset: s.Bias[id]})
-		}
-	}
-	for id, offset := range s.Bias {
-		_, output := q.seen[id]
-		if !output && !(q.inPrompt[id] && repeat != 1) {
-			q.edits = append(q.edits, ops.Edit{ID: id, Scale: 1, Offset: offset})
-		}
-	}
-	return q.edits
-}
+// promptPart returns how many of the n tokens that were fed last belong to the
+// prompt.
+func (q *sequence) promptPart(n int) int { return max(0, min(n, q.prompt-(q.fed-n))) }
 
-// accept takes a sampled row at position p. It reports whether the sequence
-// has ended.
-func (q *sequence) accept(p int, r ops.Sampled, now time.Time) (ended bool) {
+// accept takes a sampled row at position p, which may end the sequence.
+func (q *sequence) accept(p int, r ops.Sampled, now time.Time) {
 	t := Token{ID: r.ID, LogProb: r.LogProb, TopIDs: r.TopIDs, TopLogs: r.TopLogs}
 	if q.Score {
 		q.stream.push(t)
-		if p+1 < len(q.ids) {
-			return false
+		if p+1 == len(q.ids) {
+			q.first, q.lastToken = now, now
+			q.end(Length, -1, nil)
 		}
-		q.first, q.lastToken = now, now
-		q.finish(Length, -1)
-		return true
+		return
 	}
 	if q.first.IsZero() {
 		q.first = now
@@ -242,25 +208,19 @@ func (q *sequence) accept(p int, r ops.Sampled, now time.Time) (ended bool) {
 	}
 	q.lastToken = now
 	if slices.Contains(q.Stop, r.ID) {
-		q.finish(Stopped, r.ID)
-		return true
+		q.end(Stopped, r.ID, nil)
+		return
 	}
 	q.ids = append(q.ids, r.ID)
-	if q.seen != nil {
-		q.seen[r.ID]++
-	}
+	q.edits.add(r.ID)
 	q.stream.push(t)
 	if len(q.ids)-q.prompt >= q.MaxTokens {
-		q.finish(Length, -1)
-		return true
+		q.end(Length, -1, nil)
 	}
-	return false
 }
 
-func (q *sequence) finish(reason Reason, stop int32) { q.end(reason, stop, nil) }
-
 func (q *sequence) end(reason Reason, stop int32, err error) {
-	q.ended = true
+	q.ended, q.reason = true, reason
 	o := Outcome{Reason: reason, StopID: stop, DecodedTokens: q.decoded}
 	if !q.admitted.IsZero() {
 		o.Queued = q.admitted.Sub(q.queued)

@@ -1,0 +1,94 @@
+package godwit
+
+import (
+	"context"
+
+	"github.com/godwit-llm/godwit/internal/engine"
+)
+
+// Metrics is what a model's engine does and has done since Open, as plain
+// values. Counters only grow.
+type Metrics struct {
+	Queued  int // requests that wait
+	Running int // requests that share the steps
+
+	Pages, FreePages int // of the key/value cache, of 16 tokens each
+	Slots, FreeSlots int // places for running requests
+
+	Submitted uint64 // requests, without those that were refused
+	Refused   uint64 // because the queue was full
+	Finished  uint64 // ended by a stop or by length
+	Cancelled uint64
+	Failed    uint64
+
+	Steps        uint64
+	PromptTokens uint64 // computed in prompt passes
+	OutputTokens uint64 // sampled
+
+	PromptRate float64 // tokens/s over the last ten seconds
+	OutputRate float64
+
+	StepTime   Histogram // of one step
+	QueueTime  Histogram // from Start to admission
+	FirstToken Histogram // from Start to the first token
+	InterToken Histogram // from one token of a request to its next
+}
+
+// Histogram counts durations, in seconds.
+type Histogram struct {
+	Bounds []float64 // upper bounds of all buckets but the last, ascending
+	Counts []uint64  // [len(Bounds)+1]
+	Sum    float64
+}
+
+// Count returns the number of durations.
+func (h Histogram) Count() uint64 {
+	n := uint64(0)
+	for _, c := range h.Counts {
+		n += c
+	}
+	return n
+}
+
+// Quantile estimates the duration, in seconds, that a share q of all does not
+// exceed, as if they were spread evenly within their bucket. It is 0 where
+// nothing was counted, and the largest bound where more is not known.
+func (h Histogram) Quantile(q float64) float64 {
+	rank, below, low := q*float64(h.Count()), 0.0, 0.0
+	if rank == 0 {
+		return 0
+	}
+	for i, bound := range h.Bounds {
+		n := float64(h.Counts[i])
+		if below+n >= rank {
+			return low + (bound-low)*(rank-below)/n
+		}
+		below, low = below+n, bound
+	}
+	return low
+}
+
+// Metrics returns the engine's metrics as of now.
+func (m *Model) Metrics() Metrics {
+	e := m.engine.Metrics()
+	return Metrics{
+		Queued: e.Queued, Running: e.Running,
+		Pages: e.Pages, FreePages: e.FreePages, Slots: e.Slots, FreeSlots: e.FreeSlots,
+		Submitted: e.Submitted, Refused: e.Refused, Finished: e.Finished, Cancelled: e.Cancelled, Failed: e.Failed,
+		Steps: e.Steps, PromptTokens: e.PromptTokens, OutputTokens: e.OutputTokens,
+		PromptRate: e.PromptRate, OutputRate: e.OutputRate,
+		StepTime: histogram(e.StepTime), QueueTime: histogram(e.QueueTime),
+		FirstToken: histogram(e.FirstToken), InterToken: histogram(e.InterToken),
+	}
+}
+
+func histogram(h engine.Histogram) Histogram { return Histogram(h) }
+
+// Drain refuses new requests from now on, with ErrClosed, and waits until
+// those that wait or run have ended, or ctx has. It does not close the model.
+func (m *Model) Drain(ctx context.Context) error {
+	if err := m.engine.Drain(ctx); err != nil {
+		return &Error{Op: "drain", Class: classOf(err), Err: err}
+	}
+	return nil
+}
