@@ -42,6 +42,7 @@ type Backend struct {
 	attention attention
 	prompt    prompt
 	sampler   sampler
+	making    random
 }
 
 var _ ops.Backend = (*Backend)(nil)
@@ -69,6 +70,7 @@ type family interface {
 func (b *Backend) families() []family {
 	return []family{
 		&b.embedding, &b.norm, &b.rotary, &b.elements, &b.linear, &b.gemm, &b.attention, &b.prompt, &b.sampler,
+		&b.making,
 	}
 }
 

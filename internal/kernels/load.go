@@ -53,6 +53,12 @@ func (l *loader) add(at cuda.DevicePtr, to ops.DType, s ops.Stored) {
 // when all are on the device. progress, which may be nil, is told the bytes
 // read so far. Begin flushes what nobody else has.
 func (b *Backend) Flush(progress func(done int64)) error {
+	if b.making.made {
+		b.making.made = false
+		if err := b.wait(); err != nil {
+			return fmt.Errorf("kernels: make up weights: %w", err)
+		}
+	}
 	pieces := b.loader.pieces
 	if len(pieces) == 0 {
 		return nil

@@ -93,11 +93,12 @@ func (b *Backend) place(t ops.DType, rows, cols int) (ops.Tensor, error) {
 
 // Weights reserves memory for the parts, one behind the other, so that parts
 // of one width are one matrix. They are of the activation type. Their content
-// comes with Flush, until which the stored bytes must stay.
+// comes with Flush, until which the stored bytes must stay; random values are
+// made up on the device.
 func (b *Backend) Weights(parts []ops.Stored) ([]ops.Tensor, error) {
 	total := 0
 	for _, p := range parts {
-		if want := p.Rows * p.Cols * p.Type.Size(); len(p.Data) != want {
+		if want := p.Rows * p.Cols * p.Type.Size(); p.Random == nil && len(p.Data) != want {
 			return nil, fmt.Errorf("kernels: %s: got %d bytes, want %d for %s[%d, %d]", p.Name, len(p.Data), want, p.Type, p.Rows, p.Cols)
 		}
 		total += p.Rows * p.Cols
@@ -110,7 +111,11 @@ func (b *Backend) Weights(parts []ops.Stored) ([]ops.Tensor, error) {
 	at := address(whole)
 	for i, p := range parts {
 		out[i] = tensor(at, b.opt.Act, p.Rows, p.Cols)
-		b.loader.add(at, b.opt.Act, p)
+		if p.Random != nil {
+			b.random(at, p.Rows*p.Cols, *p.Random)
+		} else {
+			b.loader.add(at, b.opt.Act, p)
+		}
 		at += cuda.DevicePtr(p.Rows * p.Cols * b.opt.Act.Size())
 	}
 	return out, nil

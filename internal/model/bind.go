@@ -53,6 +53,8 @@ type binder struct {
 
 	notUsed   []string // tensors that are left over and may be
 	sizesOnly bool     // names, types and shapes are checked, no byte is looked at
+
+	invent func(name string, shape []int) safetensors.Tensor // a tensor that the checkpoint lacks; nil: that is an error
 }
 
 // Usage records one tensor that a model uses.
@@ -95,6 +97,9 @@ func (w *binder) firstOf(names ...string) string {
 // operations compute with.
 func (w *binder) tensor(name string, shape ...int) (safetensors.Tensor, bool) {
 	t, ok := w.from.Lookup(w.prefix + name)
+	if !ok && w.invent != nil {
+		t, ok = w.invent(w.prefix+name, shape), true
+	}
 	_, known := dtypes[t.DType]
 	switch {
 	case !ok:
@@ -141,7 +146,13 @@ var dtypes = map[safetensors.DType]ops.DType{
 // stored describes a tensor as rows × cols; further dimensions count as rows.
 func (w *binder) stored(t safetensors.Tensor, rows, cols int) ops.Stored {
 	s := ops.Stored{Name: t.Name, Type: dtypes[t.DType], Rows: rows, Cols: cols}
-	if !w.sizesOnly {
+	if w.sizesOnly {
+		return s
+	}
+	if m, ok := w.from.(maker); ok {
+		made := m.Made(t.Name)
+		s.Random = &made
+	} else {
 		s.Data = alignedBytes(t)
 	}
 	return s
@@ -228,8 +239,14 @@ func (w *binder) floats(name string, shape ...int) []float32 {
 		return nil
 	}
 	out := make([]float32, elements(shape))
+	if w.sizesOnly {
+		return out
+	}
+	if m, ok := w.from.(maker); ok {
+		m.Made(t.Name).Fill(out, 0)
+		return out
+	}
 	switch {
-	case w.sizesOnly:
 	case t.DType == safetensors.BF16:
 		vec.BF16ToF32(out, t.Uint16s())
 	case t.DType == safetensors.F16:

@@ -26,6 +26,7 @@ type Config struct {
 	Layers       int
 	Context      int // max_position_embeddings
 	Tied         bool
+	DType        string  // torch_dtype: what the weights were saved as; "" where the file is silent
 	BOS, EOS     []int32 // as config.json has them; generation_config.json comes first
 }
 
@@ -136,6 +137,7 @@ func (f *fields) config() Config {
 		Hidden:  f.size("hidden_size"),
 		Context: f.positive(4096, "max_position_embeddings"),
 		Tied:    f.boolean(false, "tie_word_embeddings"),
+		DType:   f.text("", "torch_dtype", "dtype"),
 		BOS:     f.ids("bos_token_id"),
 		EOS:     f.ids("eos_token_id"),
 	}

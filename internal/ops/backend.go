@@ -118,7 +118,8 @@ type Stored struct {
 	Name       string
 	Type       DType
 	Rows, Cols int
-	Data       []byte // row-major, aligned for Type; often a mapped file
+	Data       []byte  // row-major, aligned for Type; often a mapped file
+	Random     *Random // nil: as stored; otherwise there is no Data, and the values are made up
 }
 
 // Batch describes the tokens of one step: several sequences back to back, each

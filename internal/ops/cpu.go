@@ -49,10 +49,15 @@ func (b *CPU) Threads() int { return b.pool.workers + 1 }
 // Features names the vector instructions in use.
 func (b *CPU) Features() string { return vec.Features() }
 
-// Weights views the parts where they are stored.
+// Weights views the parts where they are stored, and makes up those that are
+// not.
 func (b *CPU) Weights(parts []Stored) ([]Tensor, error) {
 	out := make([]Tensor, len(parts))
 	for i, p := range parts {
+		if p.Random != nil {
+			out[i] = b.random(p.Type, p.Rows, p.Cols, *p.Random)
+			continue
+		}
 		if want := p.Rows * p.Cols * p.Type.Size(); len(p.Data) != want {
 			return nil, fmt.Errorf("ops: %s: got %d bytes, want %d for %s[%d, %d]", p.Name, len(p.Data), want, p.Type, p.Rows, p.Cols)
 		}
