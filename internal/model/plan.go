@@ -16,6 +16,8 @@ type Account struct {
 	SequenceBytes int64   // of recurrent state
 	ScratchBytes  int64   // activations and logits of the largest step
 	Constants     int64   // small weights, converted to float32
+
+	work work
 }
 
 // Account binds the model to a memory that only counts; of the tensors it
@@ -38,6 +40,7 @@ func (d *Definition) Account(from Weights, limits Limits, activation int) (*Acco
 		return nil, err
 	}
 	a.PageBytes, a.SequenceBytes, a.ScratchBytes = to.cache, to.state, to.scratch
+	a.work = decoder.work(activation)
 	return a, nil
 }
 
@@ -74,25 +77,6 @@ func (a *Account) Parameters(part Part) int64 {
 		}
 	}
 	return n
-}
-
-// BytesPerToken returns the bytes of weights that one decoded token reads: of
-// the embedding one row, of the routed experts the chosen ones, of everything
-// else all. An embedding that is the head as well is read whole.
-func (a *Account) BytesPerToken() int64 {
-	n := 0.0
-	tied := a.Parameters(HeadPart) == 0
-	for _, u := range a.Usage {
-		size := float64(u.Bytes())
-		switch {
-		case u.Part == RoutedPart:
-			size *= a.ActiveExperts
-		case u.Part == Embedding && !tied:
-			size /= float64(a.Config.Vocab)
-		}
-		n += size
-	}
-	return int64(n)
 }
 
 func elements(shape []int) int64 {
