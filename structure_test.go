@@ -15,7 +15,8 @@ const module = "github.com/godwit-llm/godwit"
 // imports says which packages of this module each one may import: one way,
 // from the commands to the leaves.
 var imports = map[string][]string{
-	"/cmd/godwit":             {"", "/internal/builtin", "/internal/chat", "/internal/jinja", "/internal/tokenizer"},
+	"/cmd/godwit":             {"", "/internal/builtin", "/internal/chat", "/internal/jinja", "/internal/server", "/internal/tokenizer"},
+	"/internal/server":        {""},
 	"":                        {"/internal/builtin", "/internal/chat", "/internal/cuda", "/internal/engine", "/internal/kernels", "/internal/model", "/internal/ops", "/internal/safetensors", "/internal/tokenizer"},
 	"/internal/engine":        {"/internal/kv", "/internal/model", "/internal/ops"},
 	"/internal/model":         {"/internal/ops", "/internal/safetensors", "/internal/vec"},

@@ -110,7 +110,7 @@ so that this works at once:
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 	})
-	root.AddCommand(runCommand(c), tokenizeCommand(c), renderCommand(c), scoreCommand(c), inspectCommand(c), versionCommand(c))
+	root.AddCommand(runCommand(c), tokenizeCommand(c), renderCommand(c), scoreCommand(c), inspectCommand(c), serveCommand(c), versionCommand(c))
 	return root
 }
 

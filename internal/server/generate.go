@@ -1,0 +1,134 @@
+package server
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/godwit-llm/godwit"
+)
+
+// sink takes what the choices of a request generate. It is called by one
+// goroutine at a time.
+type sink interface {
+	take(choice int, t godwit.Token) error
+	end(choice int, r *godwit.Result) error
+}
+
+// usage counts the tokens of a request.
+type usage struct {
+	PromptTokens     int `json:"prompt_tokens"`
+	CompletionTokens int `json:"completion_tokens"`
+	TotalTokens      int `json:"total_tokens"`
+}
+
+// count adds a choice; its prompt only once where choices share it.
+func (u *usage) count(r *godwit.Result, withPrompt bool) {
+	if withPrompt {
+		u.PromptTokens += len(r.PromptIDs)
+	}
+	u.CompletionTokens += len(r.IDs)
+	u.TotalTokens = u.PromptTokens + u.CompletionTokens
+}
+
+// repeat returns n requests that differ in their seeds.
+func repeat(r godwit.Request, n int) []godwit.Request {
+	list := make([]godwit.Request, n)
+	for i := range list {
+		list[i] = r
+		if r.Seed != nil {
+			seed := *r.Seed + uint64(i)
+			list[i].Seed = &seed
+		}
+	}
+	return list
+}
+
+// generations are the running choices of a request.
+type generations []*godwit.Generation
+
+// start queues all requests. If one is refused, none runs.
+func (s *Server) start(x *exchange, m *godwit.Model, requests []godwit.Request) (generations, error) {
+	if s.opts.Timeout > 0 {
+		ctx, cancel := context.WithTimeoutCause(x.ctx, s.opts.Timeout, errTimeout)
+		context.AfterFunc(ctx, cancel)
+		x.ctx = ctx
+	}
+	var gens generations
+	for _, r := range requests {
+		g, err := m.Start(x.ctx, r)
+		if err != nil {
+			gens.cancel()
+			return nil, err
+		}
+		gens = append(gens, g)
+	}
+	return gens, nil
+}
+
+func (g generations) cancel() {
+	for _, one := range g {
+		one.Cancel()
+	}
+}
+
+// follow hands what the generations make to the sink until all have ended. The
+// first error ends them all.
+func (g generations) follow(x *exchange, to sink) error {
+	if len(g) == 1 {
+		return followOne(x, 0, g[0], to)
+	}
+	var (
+		all   sync.WaitGroup
+		mu    sync.Mutex
+		first error
+	)
+	for i, one := range g {
+		all.Go(func() {
+			if err := followOne(x, i, one, locked{&mu, to}); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				if first == nil {
+					first = err
+					g.cancel()
+				}
+			}
+		})
+	}
+	all.Wait()
+	return first
+}
+
+func followOne(x *exchange, choice int, g *godwit.Generation, to sink) error {
+	for t := range g.Tokens() {
+		if err := to.take(choice, t); err != nil {
+			return err // leaving the loop cancels the generation
+		}
+	}
+	r, err := g.Wait()
+	if err != nil {
+		return err
+	}
+	return to.end(choice, r)
+}
+
+// locked lets several goroutines use a sink.
+type locked struct {
+	mu *sync.Mutex
+	sink
+}
+
+func (l locked) take(choice int, t godwit.Token) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sink.take(choice, t)
+}
+
+func (l locked) end(choice int, r *godwit.Result) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sink.end(choice, r)
+}
+
+// now is the time of an answer, in seconds since 1970.
+func now() int64 { return time.Now().Unix() }
