@@ -164,20 +164,6 @@ func TestParseArguments(t *testing.T) {
 	}
 }
 
-func TestPrompt(t *testing.T) {
-	tmpl, err := Load([]byte(`{"bos_token":"<s>"}`), []byte(plain))
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := tmpl.Prompt([]Message{{"system", "Be brief."}, {"user", "Hi"}})
-	if want := "<s><system>Be brief.<user>Hi<assistant>"; err != nil || out != want {
-		t.Errorf("got %q, %v, want %q", out, err, want)
-	}
-	if _, err := tmpl.Prompt(nil); err == nil {
-		t.Error("no error for an empty conversation")
-	}
-}
-
 // FuzzRender sends any request through a template of many constructs.
 func FuzzRender(f *testing.F) {
 	tmpl, err := loadFile(vectorDir + "/schema-macros.jinja")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/godwit-llm/godwit/internal/jinja"
@@ -25,6 +26,9 @@ type Template struct {
 
 	named  map[string]*parsed // "default" and, where there is one, "tool_use"
 	tokens *jinja.Dict
+
+	detect sync.Once
+	format Format
 }
 
 type parsed struct {

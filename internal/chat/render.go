@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -8,25 +9,83 @@ import (
 	"github.com/godwit-llm/godwit/internal/jinja"
 )
 
-// Message is one turn of a plain conversation.
-type Message struct {
-	Role    string
-	Content string
+// Conversation is what a prompt is made of.
+type Conversation struct {
+	Messages []Message
+	Tools    []Tool
+	Args     json.RawMessage // options of the template, by name: chat_template_kwargs; may be nil
+	Continue bool            // the last message goes on, instead of a new turn
 }
 
-// Prompt renders a conversation without tools and with the generation prompt.
-func (t *Template) Prompt(messages []Message) (string, error) {
-	list := make([]jinja.Value, len(messages))
-	for i, m := range messages {
-		d := jinja.NewDict()
-		d.Set("role", m.Role)
-		d.Set("content", m.Content)
-		list[i] = d
+// Prompt is a rendered conversation.
+type Prompt struct {
+	Text  string
+	Start Start // whether the model goes on with reasoning or content
+}
+
+// Prompt renders a conversation. Arguments of tool calls reach the template as
+// objects.
+func (t *Template) Prompt(c Conversation) (Prompt, error) {
+	req, err := c.request()
+	if err != nil {
+		return Prompt{}, err
 	}
-	if len(list) == 0 {
-		return "", errors.New("chat: messages is empty")
+	text, err := t.render(req)
+	if err != nil {
+		return Prompt{}, err
 	}
-	return t.render(&request{messages: jinja.NewList(list...), prompt: true})
+	f := t.Format()
+	if c.Continue {
+		return Prompt{text, f.startWithin(c.Messages[len(c.Messages)-1].Content)}, nil
+	}
+	return Prompt{text, f.StartOf(text)}, nil
+}
+
+// request builds what Render would read.
+func (c Conversation) request() (*request, error) {
+	if len(c.Messages) == 0 {
+		return nil, errors.New("chat: messages is empty")
+	}
+	messages := make([]jinja.Value, len(c.Messages))
+	for i, m := range c.Messages {
+		d, err := m.value()
+		if err != nil {
+			return nil, fmt.Errorf("chat: messages[%d].%w", i, err)
+		}
+		messages[i] = d
+	}
+	req := &request{messages: jinja.NewList(messages...), prompt: !c.Continue}
+	if c.Continue {
+		req.field = "content"
+	}
+	tools := make([]jinja.Value, len(c.Tools))
+	for i, tool := range c.Tools {
+		d, err := tool.value()
+		if err != nil {
+			return nil, fmt.Errorf("chat: tools[%d]%w", i, err)
+		}
+		tools[i] = d
+	}
+	if len(tools) > 0 {
+		req.tools = jinja.NewList(tools...)
+	}
+	return req, req.readArgs(c.Args)
+}
+
+// readArgs reads chat_template_kwargs.
+func (req *request) readArgs(args json.RawMessage) error {
+	if len(args) == 0 {
+		return nil
+	}
+	v, err := jinja.FromJSON(args)
+	if err != nil {
+		return fmt.Errorf("chat: chat_template_kwargs: %w", err)
+	}
+	var ok bool
+	if req.kwargs, ok = v.(*jinja.Dict); !ok && v != nil {
+		return errors.New("chat: chat_template_kwargs must be an object")
+	}
+	return nil
 }
 
 // Render makes the prompt of a request: a JSON object with messages and, each
