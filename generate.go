@@ -12,20 +12,24 @@ import (
 	"sync"
 	"unicode/utf8"
 
+	"github.com/godwit-llm/godwit/internal/chat"
 	"github.com/godwit-llm/godwit/internal/engine"
 )
-
-// Message is one turn of a conversation.
-type Message struct {
-	Role    string // "system", "user" or "assistant"
-	Content string
-}
 
 // Request asks for a continuation of exactly one of Prompt, Messages and IDs.
 type Request struct {
 	Prompt   string    // a text; the tokenizer's special ids are put around it
 	Messages []Message // a conversation, rendered with the chat template
 	IDs      []int32   // token ids as they are
+
+	// What goes with Messages.
+	Tools        []Tool
+	ToolChoice   string         // "auto" (or ""), or "none": the model is not told of the tools
+	OneCall      bool           // end the generation after the first call
+	LiveCalls    bool           // tell of a call while it is being written, not when it is whole
+	TemplateArgs map[string]any // options of the chat template, such as enable_thinking
+	Continue     bool           // go on with the last message, instead of a new turn
+	Format       string         // how the reply is taken apart, one of Formats(); "" means Model.Format
 
 	MaxTokens int       // most new tokens; 0 means 128
 	Sampling  *Sampling // nil means Model.DefaultSampling
@@ -59,6 +63,7 @@ type Token struct {
 	Text    string  // the text that became certain with it; "" in the middle of a character or a possible stop text
 	LogProb float64 // of the model, before penalties and temperature
 	Top     []TokenLogProb
+	Deltas  []Delta // what became certain of the reply to Messages; the markers in Text are not part of it
 }
 
 // TokenLogProb is a token and its log-probability.
@@ -72,7 +77,8 @@ type Result struct {
 	PromptIDs    []int32
 	IDs          []int32 // new ones, without the id that ended the generation
 	Text         string
-	FinishReason string // "stop", "length", "cancelled" or "failed"
+	FinishReason string  // "stop", "length", "cancelled" or "failed"
+	Message      Message // the reply to Messages: Text taken apart, to go on with
 	Stats        Stats
 }
 
@@ -97,11 +103,13 @@ func (s Stats) TokensPerSecond() float64 {
 // Generation is a request that runs.
 type Generation struct {
 	stream *engine.Stream
-	text   *textStream // nil where the checkpoint has no tokenizer
+	text   *textStream  // nil where the checkpoint has no tokenizer
+	parser *chat.Parser // nil without Messages
 
 	mu     sync.Mutex
 	result Result
 	whole  strings.Builder // all text so far
+	reply  chat.Collector  // the same, taken apart
 	err    error
 	done   bool
 }
@@ -120,7 +128,7 @@ func (m *Model) Generate(ctx context.Context, r Request) (*Result, error) {
 // error wraps ErrQueueFull. Its tokens are read with Tokens
 // or Wait; the model does not wait for the reader.
 func (m *Model) Start(ctx context.Context, r Request) (*Generation, error) {
-	ids, err := m.promptIDs(r)
+	ids, start, err := m.prompt(r)
 	if err != nil {
 		return nil, err
 	}
@@ -139,6 +147,10 @@ func (m *Model) Start(ctx context.Context, r Request) (*Generation, error) {
 			return nil, &Error{Op: "generate", Class: ErrRequest, Err: fmt.Errorf("stop text %q is not UTF-8", stop)}
 		}
 	}
+	g := &Generation{result: Result{PromptIDs: ids}}
+	if err := g.read(m, r, start); err != nil {
+		return nil, err
+	}
 	q := engine.Request{IDs: ids, MaxTokens: r.MaxTokens, Stop: m.stopIDs(r), Top: r.TopLogs, Sampling: sampling.engine(r.Seed)}
 	if q.MaxTokens == 0 {
 		q.MaxTokens = 128
@@ -147,10 +159,7 @@ func (m *Model) Start(ctx context.Context, r Request) (*Generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Generation{stream: stream, result: Result{PromptIDs: ids}}
-	if m.tokenizer != nil {
-		g.text = newTextStream(m.tokenizer.NewStream(true), r.Stop)
-	}
+	g.stream = stream
 	return g, nil
 }
 
@@ -163,8 +172,9 @@ func (m *Model) submit(ctx context.Context, q engine.Request) (*engine.Stream, e
 	return stream, nil
 }
 
-// promptIDs turns the request's prompt into ids.
-func (m *Model) promptIDs(r Request) ([]int32, error) {
+// prompt turns the request's prompt into ids, and says what the reply to
+// messages begins with.
+func (m *Model) prompt(r Request) ([]int32, chat.Start, error) {
 	given := 0
 	for _, there := range []bool{r.Prompt != "", r.Messages != nil, r.IDs != nil} {
 		if there {
@@ -173,17 +183,19 @@ func (m *Model) promptIDs(r Request) ([]int32, error) {
 	}
 	switch {
 	case given > 1:
-		return nil, &Error{Op: "generate", Class: ErrRequest, Err: errors.New("got more than one of a prompt, messages and ids, want one")}
+		return nil, 0, &Error{Op: "generate", Class: ErrRequest, Err: errors.New("got more than one of a prompt, messages and ids, want one")}
 	case r.IDs != nil:
-		return slices.Clone(r.IDs), nil
+		return slices.Clone(r.IDs), 0, nil
 	case r.Messages != nil:
-		text, err := m.Render(r.Messages)
+		p, err := m.render(r)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
-		return m.Encode(text, false)
+		ids, err := m.Encode(p.Text, false)
+		return ids, p.Start, err
 	}
-	return m.Encode(r.Prompt, true)
+	ids, err := m.Encode(r.Prompt, true)
+	return ids, 0, err
 }
 
 func (m *Model) stopIDs(r Request) []int32 {
@@ -269,6 +281,9 @@ func (g *Generation) Wait() (*Result, error) {
 	defer g.mu.Unlock()
 	r := g.result
 	r.Text = g.whole.String()
+	if g.parser != nil {
+		r.Message = messageOf(g.reply.Reply())
+	}
 	return &r, g.err
 }
 
@@ -297,6 +312,7 @@ func (g *Generation) next() (Token, bool) {
 		var stopped bool
 		t.Text, stopped = g.text.add(t.ID)
 		g.whole.WriteString(t.Text)
+		t.Deltas, stopped = g.parse(t.Text, stopped)
 		if stopped {
 			g.stopAtText()
 		}
@@ -333,7 +349,8 @@ func (g *Generation) finish(err error) (Token, bool) {
 		rest = g.text.flush()
 	}
 	g.whole.WriteString(rest)
-	return Token{ID: -1, Text: rest}, rest != ""
+	deltas, _ := g.parse(rest, true)
+	return Token{ID: -1, Text: rest, Deltas: deltas}, rest != "" || deltas != nil
 }
 
 func (g *Generation) close(reason string) {

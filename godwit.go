@@ -306,23 +306,6 @@ func (m *Model) Decode(ids []int32) (string, error) {
 	return m.tokenizer.Decode(ids, true), nil
 }
 
-// Render returns the prompt text of a conversation, with the generation prompt
-// of the checkpoint's chat template at its end.
-func (m *Model) Render(messages []Message) (string, error) {
-	if m.template == nil {
-		return "", &Error{Class: ErrUnsupported, Err: errors.New("the checkpoint has no chat template")}
-	}
-	list := make([]chat.Message, len(messages))
-	for i, msg := range messages {
-		list[i] = chat.Message(msg)
-	}
-	text, err := m.template.Prompt(list)
-	if err != nil {
-		return "", &Error{Op: "render", Class: ErrRequest, Err: err}
-	}
-	return text, nil
-}
-
 // openError gives an error its class and the name of what was opened.
 func openError(name string, err error) error {
 	var e *Error

@@ -254,7 +254,7 @@ func TestOpenFS(t *testing.T) {
 	if _, err := m.Encode("text", true); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("encode without tokenizer.json: got %v, want ErrUnsupported", err)
 	}
-	if _, err := m.Generate(t.Context(), Request{Messages: []Message{{"user", "hi"}}}); !errors.Is(err, ErrUnsupported) {
+	if _, err := m.Generate(t.Context(), Request{Messages: []Message{{Role: "user", Content: "hi"}}}); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("messages without template: got %v, want ErrUnsupported", err)
 	}
 	delete(files, "config.json")

@@ -452,7 +452,7 @@ func TestTemplatesThatFail(t *testing.T) {
 		b.template(source)
 		m, _ := b.open(Options{})
 		start := time.Now()
-		_, err := m.Render([]Message{{"user", "hello"}})
+		_, err := m.Render(Request{Messages: []Message{{Role: "user", Content: "hello"}}})
 		if err == nil || err.Error() != "render: chat: jinja: "+want || !errors.Is(err, ErrRequest) {
 			t.Errorf("%s:\ngot  %v\nwant %s", source, err, want)
 		}

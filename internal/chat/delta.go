@@ -1,5 +1,7 @@
 package chat
 
+import "strings"
+
 // DeltaKind tells deltas apart.
 type DeltaKind int
 
@@ -37,18 +39,39 @@ type Reply struct {
 	ToolCalls []ToolCall
 }
 
+// Collector adds deltas up. The zero value is ready to use.
+type Collector struct {
+	reasoning, content strings.Builder
+	calls              []collected
+}
+
+type collected struct {
+	call      ToolCall
+	arguments []byte
+}
+
 // Add puts a delta at the reply's end.
-func (r *Reply) Add(d Delta) {
+func (c *Collector) Add(d Delta) {
 	switch d.Kind {
 	case ReasoningText:
-		r.Reasoning += d.Text
+		c.reasoning.WriteString(d.Text)
 	case ContentText:
-		r.Content += d.Text
+		c.content.WriteString(d.Text)
 	case CallStart:
-		r.ToolCalls = append(r.ToolCalls, ToolCall{ID: d.ID, Name: d.Name})
+		c.calls = append(c.calls, collected{call: ToolCall{ID: d.ID, Name: d.Name}})
 	case CallArguments:
-		r.ToolCalls[d.Call].Arguments += d.Text
+		c.calls[d.Call].arguments = append(c.calls[d.Call].arguments, d.Text...)
 	case CallEnd:
-		r.ToolCalls[d.Call].Incomplete = d.Incomplete
+		c.calls[d.Call].call.Incomplete = d.Incomplete
 	}
+}
+
+// Reply returns the reply so far.
+func (c *Collector) Reply() Reply {
+	r := Reply{Reasoning: c.reasoning.String(), Content: c.content.String()}
+	for _, one := range c.calls {
+		one.call.Arguments = string(one.arguments)
+		r.ToolCalls = append(r.ToolCalls, one.call)
+	}
+	return r
 }

@@ -258,3 +258,29 @@ func (t Tool) value() (*jinja.Dict, error) {
 	d.Set("function", fn)
 	return d, nil
 }
+
+// MarshalJSON writes a message as the OpenAI API has it.
+func (m Message) MarshalJSON() ([]byte, error) {
+	return marshal(struct {
+		Role       string     `json:"role"`
+		Content    string     `json:"content"`
+		Reasoning  string     `json:"reasoning_content,omitempty"`
+		ToolCalls  []ToolCall `json:"tool_calls,omitempty"`
+		ToolCallID string     `json:"tool_call_id,omitempty"`
+		Name       string     `json:"name,omitempty"`
+	}{m.Role, m.Content, m.Reasoning, m.ToolCalls, m.ToolCallID, m.Name})
+}
+
+// MarshalJSON writes a tool as the OpenAI API has it.
+func (t Tool) MarshalJSON() ([]byte, error) {
+	type function struct {
+		Name        string          `json:"name"`
+		Description string          `json:"description,omitempty"`
+		Parameters  json.RawMessage `json:"parameters,omitempty"`
+		Strict      bool            `json:"strict,omitempty"`
+	}
+	return marshal(struct {
+		Type     string   `json:"type"`
+		Function function `json:"function"`
+	}{"function", function(t)})
+}

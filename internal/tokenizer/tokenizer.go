@@ -237,14 +237,18 @@ func (t *Tokenizer) Decode(ids []int32, skipSpecial bool) string {
 type Stream struct {
 	t           *Tokenizer
 	skipSpecial bool
+	keep        map[string]bool // special tokens that are not skipped
 	first       stage
 	sink        *sink
 }
 
 // NewStream returns a Stream. Its texts in a row are what Decode gives for all
-// of the ids.
-func (t *Tokenizer) NewStream(skipSpecial bool) *Stream {
-	s := &Stream{t: t, skipSpecial: skipSpecial}
+// of the ids. The special tokens in keep are not skipped.
+func (t *Tokenizer) NewStream(skipSpecial bool, keep ...string) *Stream {
+	s := &Stream{t: t, skipSpecial: skipSpecial, keep: map[string]bool{}}
+	for _, token := range keep {
+		s.keep[token] = true
+	}
 	s.reset()
 	return s
 }
@@ -267,7 +271,7 @@ func (s *Stream) Next(id int32) string {
 
 func (s *Stream) push(id int32) {
 	text, ok := s.t.Token(id)
-	if !ok || s.skipSpecial && s.t.IsSpecial(id) {
+	if !ok || s.skipSpecial && s.t.IsSpecial(id) && !s.keep[text] {
 		return
 	}
 	s.first.write(text)
