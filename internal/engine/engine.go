@@ -39,6 +39,7 @@ type Engine struct {
 
 	mu       sync.Mutex
 	queue    []*sequence // submitted, not yet admitted
+	calls    []*call     // for times without requests
 	fault    error       // ended the engine
 	closed   bool
 	draining bool
@@ -222,7 +223,9 @@ func (e *Engine) loop() {
 		e.active = e.dropCancelled(e.active, e.pool)
 		e.count()
 		if len(e.active) == 0 {
-			e.rest()
+			if !e.answer() {
+				e.rest()
+			}
 			continue
 		}
 		e.pack()
@@ -270,7 +273,10 @@ func (e *Engine) stopping() bool {
 		q.end(reason, -1, err)
 		e.meter.ended(q)
 	}
-	e.active, e.queue = nil, nil
+	for _, c := range e.calls {
+		c.done <- err
+	}
+	e.active, e.queue, e.calls = nil, nil, nil
 	return true
 }
 
