@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/godwit-llm/godwit/internal/cuda"
 	"github.com/godwit-llm/godwit/internal/engine"
@@ -54,17 +55,20 @@ func (m *Model) place(d *model.Definition, opts Options) (engine.Loaded, error) 
 
 // placeCPU uses the weights where they are mapped. Why says why it is the CPU.
 func (m *Model) placeCPU(d *model.Definition, opts Options, why string) (engine.Loaded, error) {
-	if err := m.makePlan(d, mainMemory(), opts); err != nil {
+	if err := m.makePlan(d, m.mainMemory(), opts); err != nil {
 		return engine.Loaded{}, err
 	}
 	cpu := ops.NewCPU(opts.Threads)
-	opts.event(Event{Kind: Info, Message: fmt.Sprintf("running on the CPU, %d threads, %s%s", cpu.Threads(), cpu.Features(), why)})
+	m.device.name = fmt.Sprintf("CPU, %d threads, %s", cpu.Threads(), cpu.Features())
+	opts.event(Event{Kind: Info, Message: fmt.Sprintf("running on the %s%s", m.device.name, why)})
+	start := time.Now()
 	loaded, err := d.Load(m.weights, cpu, m.plan.limits)
 	if err != nil {
 		cpu.Close()
 		return engine.Loaded{}, err
 	}
 	touch(m.account, m.plan, cpu.Threads(), opts)
+	m.readSeconds = time.Since(start).Seconds()
 	return engine.Loaded{Model: loaded, Backend: cpu, Context: m.plan.Context, Queue: opts.QueueLimit}, nil
 }
 
@@ -118,13 +122,32 @@ func (m *Model) placeCUDA(d *model.Definition, opts Options, ordinal int) (_ eng
 		return engine.Loaded{}, err
 	}
 	close = gpu{backend, device}.Close
-	opts.event(Event{Kind: Info, Message: fmt.Sprintf("running on GPU %d, %s, in %s", ordinal, device.Info().Name, act)})
+	m.device = deviceInfo{name: device.Info().Name, busID: device.Info().BusID, dirs: opts.LibraryDirs}
+	opts.event(Event{Kind: Info, Message: fmt.Sprintf("running on GPU %d, %s, in %s", ordinal, m.device.name, act)})
+	start := time.Now()
 	loaded, err := d.Load(m.weights, backend, p.limits)
 	if err != nil {
 		return engine.Loaded{}, err
 	}
 	err = backend.Flush(func(done int64) { opts.event(Event{Kind: Progress, Done: done, Total: p.Weights}) })
+	m.readSeconds = time.Since(start).Seconds()
 	return engine.Loaded{Model: loaded, Backend: gpu{backend, device}, Context: p.Context, Queue: opts.QueueLimit}, err
+}
+
+// deviceInfo is what is known of a model's device.
+type deviceInfo struct {
+	name  string
+	busID string   // of a GPU; "" for the CPU
+	dirs  []string // to look for libraries in
+}
+
+// mainMemory is where the CPU's models live: mapped, but for made-up weights.
+func (m *Model) mainMemory() machine {
+	on := mainMemory()
+	if _, made := m.weights.(*made); made {
+		on.resident, on.share = true, 0.8
+	}
+	return on
 }
 
 // gpuMemory describes a GPU for the plan.

@@ -64,11 +64,13 @@ type Model struct {
 	account     *model.Account
 	plan        Plan
 	engine      *engine.Engine
-	weights     *safetensors.Checkpoint
+	weights     source
+	device      deviceInfo
 	tokenizer   *tokenizer.Tokenizer // nil where the checkpoint has none
 	template    *chat.Template       // nil where the checkpoint has none
 	defaults    generationConfig
 	loadSeconds float64
+	readSeconds float64 // of loadSeconds, for the weights
 	unmap       sync.Once
 	unmapErr    error
 }
@@ -99,34 +101,54 @@ func OpenFS(fsys fs.FS, opts Options) (*Model, error) {
 // out and for tests.
 func OpenBuiltin(opts Options) (*Model, error) { return OpenFS(builtin.FS(), opts) }
 
-func open(name string, fsys fs.FS, weights func() (*safetensors.Checkpoint, error), opts Options) (_ *Model, err error) {
+// OpenRandom makes a model of the geometry that a config.json describes, with
+// random weights of its type and without a tokenizer. They are always the same,
+// and such that a mixture's tokens spread over its experts: speed and memory
+// are those of the real model, the output means nothing. On a GPU the weights
+// are made there and never are in main memory.
+func OpenRandom(config []byte, opts Options) (*Model, error) {
+	return assemble("random model", opts, func(m *Model) error {
+		d, err := model.Decode(config)
+		if err != nil {
+			return err
+		}
+		m.config = d.Config()
+		m.defaults.eos = m.config.EOS
+		return m.load(d, func() (source, error) { return newMade(d, opts) }, opts)
+	})
+}
+
+func open(name string, fsys fs.FS, weights func() (*safetensors.Checkpoint, error), opts Options) (*Model, error) {
+	return assemble(name, opts, func(m *Model) error {
+		d, err := readDefinition(fsys)
+		if err != nil {
+			return err
+		}
+		m.config = d.Config()
+		text := make(chan error, 1)
+		go func() { text <- m.readText(fsys) }()
+		err = m.load(d, func() (source, error) { return weights() }, opts)
+		if textErr := <-text; err == nil {
+			err = textErr
+		}
+		if err == nil && m.tokenizer != nil && m.tokenizer.Size() > m.config.Vocab {
+			opts.event(Event{Kind: Warning, Message: fmt.Sprintf("tokenizer.json has ids up to %d, vocab_size is %d: the model does not know the others", m.tokenizer.Size()-1, m.config.Vocab)})
+		}
+		return err
+	})
+}
+
+// assemble fills in a model, or closes what there is of it.
+func assemble(name string, opts Options, fill func(*Model) error) (*Model, error) {
 	start := time.Now()
 	m := &Model{}
-	defer func() {
-		if err != nil {
-			m.Close()
-			err = openError(name, err)
-		}
-	}()
-	if err := opts.check(); err != nil {
-		return nil, err
-	}
-	definition, err := readDefinition(fsys)
-	if err != nil {
-		return nil, err
-	}
-	m.config = definition.Config()
-	text := make(chan error, 1)
-	go func() { text <- m.readText(fsys) }()
-	err = m.load(definition, weights, opts)
-	if textErr := <-text; err == nil {
-		err = textErr
+	err := opts.check()
+	if err == nil {
+		err = fill(m)
 	}
 	if err != nil {
-		return nil, err
-	}
-	if m.tokenizer != nil && m.tokenizer.Size() > m.config.Vocab {
-		opts.event(Event{Kind: Warning, Message: fmt.Sprintf("tokenizer.json has ids up to %d, vocab_size is %d: the model does not know the others", m.tokenizer.Size()-1, m.config.Vocab)})
+		m.Close()
+		return nil, openError(name, err)
 	}
 	m.loadSeconds = time.Since(start).Seconds()
 	return m, nil
@@ -182,11 +204,12 @@ func readFile(fsys fs.FS, name string) ([]byte, error) {
 }
 
 // load maps the weights, finds a device for them, and starts the engine on it.
-func (m *Model) load(d *model.Definition, weights func() (*safetensors.Checkpoint, error), opts Options) error {
-	var err error
-	if m.weights, err = weights(); err != nil {
+func (m *Model) load(d *model.Definition, weights func() (source, error), opts Options) error {
+	from, err := weights()
+	if err != nil {
 		return err
 	}
+	m.weights = from
 	m.engine, err = engine.Start(func() (engine.Loaded, error) { return m.place(d, opts) })
 	if err != nil {
 		return err
@@ -277,11 +300,28 @@ func (m *Model) Close() error {
 // LoadSeconds returns how long Open took.
 func (m *Model) LoadSeconds() float64 { return m.loadSeconds }
 
+// WeightSeconds returns how much of that the weights took: from the files, or
+// from nothing for random ones, to the device. On the CPU, where files are
+// mapped, it is the time until all of them were in memory.
+func (m *Model) WeightSeconds() float64 { return m.readSeconds }
+
 // Context returns the most tokens that one sequence can have.
 func (m *Model) Context() int { return m.plan.Context }
 
 // Plan returns what the model's memory is used for.
 func (m *Model) Plan() Plan { return m.plan }
+
+// Device returns the name of what the model runs on.
+func (m *Model) Device() string { return m.device.name }
+
+// Parameters returns the number of weights in use.
+func (m *Model) Parameters() int64 {
+	n := int64(0)
+	for _, p := range model.Parts() {
+		n += m.account.Parameters(p)
+	}
+	return n
+}
 
 // Architecture returns the model_type of config.json.
 func (m *Model) Architecture() string { return m.config.Architecture }

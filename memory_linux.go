@@ -3,6 +3,7 @@ package godwit
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -42,4 +43,17 @@ func readNumber(path string) (int64, bool) {
 	}
 	n, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
 	return n, err == nil
+}
+
+// residentMemory returns the bytes of main memory that this process uses.
+func residentMemory() (int64, error) {
+	data, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0, err
+	}
+	var size, resident int64
+	if _, err := fmt.Sscan(string(data), &size, &resident); err != nil {
+		return 0, fmt.Errorf("/proc/self/statm: %w", err)
+	}
+	return resident * int64(os.Getpagesize()), nil
 }
