@@ -66,6 +66,7 @@ func (f *serveFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.load.Device, "device", "auto", "auto, cpu, cuda or cuda:N")
 	fl.IntVar(&f.load.Context, "context", 0, "most tokens of prompt and text (default: what the model and the memory allow)")
 	fl.IntVar(&f.load.MaxSequences, "max-sequences", 0, "requests that run at the same time (default 16)")
+	fl.IntVar(&f.load.QueueLimit, "max-queue", 0, "requests that may wait; more get status 429 (default 1024)")
 	fl.Float64Var(&f.load.Memory, "memory", 0, "share of the free memory that may be used (default: 0.5 of the main memory, 0.9 of a GPU's)")
 	fl.IntVar(&f.load.Threads, "threads", 0, "threads on the CPU (default: one for every core)")
 	fl.Int64Var(&f.server.MaxBody, "max-request-bytes", 32<<20, "largest request")

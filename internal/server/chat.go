@@ -100,7 +100,7 @@ func (s *Server) chat(x *exchange, m *godwit.Model) error {
 		return s.streamChat(x, gens, &chatStream{chat: newChatAnswers(m, n, body.Logprobs), head: head, usage: body.StreamOptions.IncludeUsage})
 	}
 	answers := newChatAnswers(m, n, body.Logprobs)
-	if err := gens.follow(x, answers); err != nil {
+	if err := s.follow(x, gens, answers); err != nil {
 		return err
 	}
 	s.logUsage(x, answers.usage)
@@ -246,7 +246,7 @@ func (s *Server) streamChat(x *exchange, gens generations, c *chatStream) error 
 	c.events = s.stream(x)
 	err := c.begin(len(gens))
 	if err == nil {
-		err = gens.follow(x, c)
+		err = s.follow(x, gens, c)
 	}
 	gens.cancel()
 	if err == nil && c.usage {

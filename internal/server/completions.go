@@ -131,7 +131,7 @@ func (s *Server) finishCompletion(x *exchange, c *completionSink, gens generatio
 		return err
 	}
 	if len(gens) > 0 {
-		if err := gens.follow(x, c); err != nil {
+		if err := s.follow(x, gens, c); err != nil {
 			return err
 		}
 	}

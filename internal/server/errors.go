@@ -117,6 +117,7 @@ func asAPIError(ctx context.Context, err error) *apiError {
 		{errAbandoned, apiError{Status: statusClientClosed, Type: typeInvalid, Code: "client_closed"}},
 		{godwit.ErrRequest, apiError{Status: http.StatusBadRequest, Type: typeInvalid}},
 		{godwit.ErrUnsupported, apiError{Status: http.StatusBadRequest, Type: typeInvalid, Code: "unsupported"}},
+		{godwit.ErrQueueFull, apiError{Status: http.StatusTooManyRequests, Type: typeRateLimit, Code: "queue_full", RetryAfter: 1}},
 		{godwit.ErrClosed, *unavailable("model_closed", "", 1)},
 	} {
 		if errors.Is(err, c.class) {

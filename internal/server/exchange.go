@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -51,8 +52,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer context.AfterFunc(s.stopping, func() { cancel(errStopping) })()
 	s.requests.Add(1)
 	defer s.requests.Add(-1)
+	s.metrics.running.Inc()
+	defer s.metrics.running.Dec()
 	w.Header().Set("X-Request-Id", x.id)
 	s.answer(x)
+	s.metrics.answered(r.Pattern, x.status)
 	s.report(x)
 }
 
@@ -79,6 +83,9 @@ func (s *Server) fail(x *exchange, err error) {
 	s.note(err)
 	e := asAPIError(x.ctx, err)
 	x.failed = e
+	if e.Status == http.StatusTooManyRequests {
+		e.RetryAfter = s.retryAfter()
+	}
 	if x.status != 0 {
 		return
 	}
@@ -87,6 +94,13 @@ func (s *Server) fail(x *exchange, err error) {
 		return
 	}
 	e.write(x)
+}
+
+// retryAfter estimates when a full queue has room: as many seconds as half of
+// the requests waited there.
+func (s *Server) retryAfter() int {
+	m := s.model.Load()
+	return min(max(int(math.Ceil(m.Metrics().QueueTime.Quantile(0.5))), 1), 60)
 }
 
 // report writes the request's line to the log.

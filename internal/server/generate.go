@@ -74,9 +74,9 @@ func (g generations) cancel() {
 
 // follow hands what the generations make to the sink until all have ended. The
 // first error ends them all.
-func (g generations) follow(x *exchange, to sink) error {
+func (s *Server) follow(x *exchange, g generations, to sink) error {
 	if len(g) == 1 {
-		return followOne(x, 0, g[0], to)
+		return s.followOne(x, 0, g[0], to)
 	}
 	var (
 		all   sync.WaitGroup
@@ -85,7 +85,7 @@ func (g generations) follow(x *exchange, to sink) error {
 	)
 	for i, one := range g {
 		all.Go(func() {
-			if err := followOne(x, i, one, locked{&mu, to}); err != nil {
+			if err := s.followOne(x, i, one, locked{&mu, to}); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				if first == nil {
@@ -99,7 +99,7 @@ func (g generations) follow(x *exchange, to sink) error {
 	return first
 }
 
-func followOne(x *exchange, choice int, g *godwit.Generation, to sink) error {
+func (s *Server) followOne(x *exchange, choice int, g *godwit.Generation, to sink) error {
 	for t := range g.Tokens() {
 		if err := to.take(choice, t); err != nil {
 			return err // leaving the loop cancels the generation
@@ -109,6 +109,7 @@ func followOne(x *exchange, choice int, g *godwit.Generation, to sink) error {
 	if err != nil {
 		return err
 	}
+	s.metrics.ended(x.started, r)
 	return to.end(choice, r)
 }
 

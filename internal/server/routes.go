@@ -14,6 +14,7 @@ func (s *Server) routes() {
 	s.keyed("GET /v1/models/{id...}", s.getModel)
 	s.open("GET /health", s.health)
 	s.open("GET /ready", s.ready)
+	s.open("GET /metrics", s.showMetrics)
 	page := s.opts.Page
 	if page == nil {
 		page = http.HandlerFunc(greet)
@@ -23,6 +24,11 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w.(*exchange), notFound("unknown_url", "%s is not a path of this server; see /openapi.json", r.URL.Path))
 	})
+}
+
+func (s *Server) showMetrics(x *exchange) error {
+	s.metrics.handler().ServeHTTP(x, x.request)
+	return nil
 }
 
 func greet(w http.ResponseWriter, _ *http.Request) {

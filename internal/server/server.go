@@ -54,6 +54,7 @@ type Server struct {
 	opts    Options
 	mux     *http.ServeMux
 	guard   *guard
+	metrics *metrics
 	started time.Time
 
 	model    atomic.Pointer[godwit.Model] // nil while it is being loaded
@@ -74,6 +75,7 @@ func New(opts Options) (*Server, error) {
 	if s.guard, err = newGuard(s.opts); err != nil {
 		return nil, err
 	}
+	s.metrics = newMetrics(s)
 	s.routes()
 	return s, nil
 }

@@ -1,0 +1,127 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/godwit-llm/godwit"
+)
+
+// scrape reads /metrics with Prometheus' own parser.
+func (ts *testServer) scrape() map[string]*dto.MetricFamily {
+	ts.t.Helper()
+	answer := ts.do("GET", "/metrics", "")
+	p := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := p.TextToMetricFamilies(answer.Body)
+	if err != nil || answer.StatusCode != 200 {
+		ts.t.Fatalf("got %d and %v", answer.StatusCode, err)
+	}
+	return families
+}
+
+// gauge returns the value of a metric without labels of its own.
+func gauge(t *testing.T, families map[string]*dto.MetricFamily, name string) float64 {
+	t.Helper()
+	f := families[name]
+	if f == nil {
+		t.Fatalf("%s is missing", name)
+	}
+	m := f.GetMetric()[0]
+	switch f.GetType() {
+	case dto.MetricType_COUNTER:
+		return m.GetCounter().GetValue()
+	case dto.MetricType_HISTOGRAM:
+		return float64(m.GetHistogram().GetSampleCount())
+	default:
+		return m.GetGauge().GetValue()
+	}
+}
+
+// TestMetrics counts what was done, under the names that others expect.
+func TestMetrics(t *testing.T) {
+	m, err := godwit.OpenBuiltin(godwit.Options{Device: "cpu", MaxSequences: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	ts := start(t, Options{Names: []string{"small"}, Version: "v1"})
+	if got := gauge(t, ts.scrape(), "godwit_ready"); got != 0 {
+		t.Errorf("got ready %g while loading, want 0", got)
+	}
+	ts.Use(m)
+	var chat chatCompletion
+	ts.call("POST", "/v1/chat/completions", `{`+hello+`,"max_tokens":7,"n":2,"ignore_eos":true}`, 200, &chat)
+	ts.refuse("POST", "/v1/chat/completions", `{}`, 400)
+	ts.refuse("GET", "/nowhere/1", "", 404)
+	f := ts.scrape()
+	for name, want := range map[string]float64{
+		"godwit_ready": 1, "vllm:num_requests_running": 0, "vllm:num_requests_waiting": 0, "vllm:kv_cache_usage_perc": 0,
+		"vllm:generation_tokens_total": 14, "vllm:time_to_first_token_seconds": 2, "vllm:inter_token_latency_seconds": 12,
+		"vllm:time_per_output_token_seconds": 12, "vllm:request_queue_time_seconds": 2, "vllm:e2e_request_latency_seconds": 2,
+		"vllm:request_prompt_tokens": 2, "vllm:request_generation_tokens": 2, "vllm:request_success_total": 2, "godwit_slots": 2,
+	} {
+		if got := gauge(t, f, name); got != want {
+			t.Errorf("%s: got %g, want %g", name, got, want)
+		}
+	}
+	if got := f["vllm:num_requests_running"].GetMetric()[0].GetLabel()[0]; got.GetName() != "model_name" || got.GetValue() != "small" {
+		t.Errorf("got label %v, want the model's name", got)
+	}
+	routes := map[string]float64{}
+	for _, c := range f["godwit_http_requests_total"].GetMetric() {
+		routes[c.GetLabel()[0].GetValue()+" "+c.GetLabel()[1].GetValue()] = c.GetCounter().GetValue()
+	}
+	if routes["POST /v1/chat/completions 200"] != 1 || routes["POST /v1/chat/completions 400"] != 1 || routes["other 404"] != 1 {
+		t.Errorf("got %v", routes)
+	}
+}
+
+// TestMetricsLint holds our own names against Prometheus' rules. The others
+// break them by their colon.
+func TestMetricsLint(t *testing.T) {
+	ts := startBuiltin(t, Options{})
+	problems, err := promlint.New(ts.do("GET", "/metrics", "").Body).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		if strings.HasPrefix(p.Metric, "godwit_") {
+			t.Errorf("%s: %s", p.Metric, p.Text)
+		}
+	}
+}
+
+// TestQueueFull answers with status 429 and when to come back.
+func TestQueueFull(t *testing.T) {
+	m, err := godwit.OpenBuiltin(godwit.Options{Device: "cpu", MaxSequences: 1, QueueLimit: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	ts := start(t, Options{})
+	ts.Use(m)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ts.stream(ctx, long)
+	waitFor(t, "the first to run", func() bool { return m.Metrics().Running == 1 })
+	ts.stream(ctx, long)
+	answer := ts.do("POST", "/v1/chat/completions", long)
+	if answer.StatusCode != http.StatusTooManyRequests || answer.Header.Get("Retry-After") == "" {
+		t.Errorf("got %d and %v, want 429 and when to come back", answer.StatusCode, answer.Header)
+	}
+	e := ts.refuse("POST", "/v1/chat/completions", strings.Replace(long, `"stream":true`, `"n":3`, 1), 429)
+	if e.Type != typeRateLimit || *e.Code != "queue_full" {
+		t.Errorf("got %+v", e)
+	}
+	cancel()
+	waitFor(t, "the room of those that left", func() bool { return m.Metrics().Queued+m.Metrics().Running == 0 })
+	var chat chatCompletion
+	ts.call("POST", "/v1/chat/completions", `{`+hello+`,"max_tokens":1}`, 200, &chat)
+}
