@@ -57,7 +57,7 @@ func (b *tokenizeRequest) encode(m *godwit.Model) ([]int32, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := m.Render(list)
+	text, err := m.Render(godwit.Request{Messages: list})
 	if err != nil {
 		return nil, err
 	}
