@@ -15,7 +15,7 @@ const module = "github.com/godwit-llm/godwit"
 // imports says which packages of this module each one may import: one way,
 // from the commands to the leaves.
 var imports = map[string][]string{
-	"/cmd/godwit":             {"", "/internal/builtin", "/internal/chat", "/internal/jinja", "/internal/server", "/internal/tokenizer"},
+	"/cmd/godwit":             {"", "/internal/builtin", "/internal/chat", "/internal/hub", "/internal/jinja", "/internal/server", "/internal/tokenizer"},
 	"/internal/server":        {""},
 	"":                        {"/internal/builtin", "/internal/chat", "/internal/cuda", "/internal/engine", "/internal/kernels", "/internal/model", "/internal/ops", "/internal/safetensors", "/internal/tokenizer"},
 	"/internal/engine":        {"/internal/kv", "/internal/model", "/internal/ops"},
@@ -27,6 +27,9 @@ var imports = map[string][]string{
 	"/internal/cuda":          {},
 	"/internal/cuda/cudatest": {"/internal/cuda"},
 	"/internal/kernels":       {"/internal/cuda", "/internal/ops", "/internal/vec"},
+	"/internal/disk":          {},
+	"/internal/hub":           {"/internal/disk"},
+	"/internal/hub/hubtest":   {},
 	"/internal/jinja":         {},
 	"/internal/kv":            {},
 	"/internal/safetensors":   {},

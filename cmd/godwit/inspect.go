@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/godwit-llm/godwit"
+	"github.com/godwit-llm/godwit/internal/hub"
 )
 
 func inspectCommand(c *console) *cobra.Command {
@@ -20,18 +21,22 @@ func inspectCommand(c *console) *cobra.Command {
 	var tensors, asJSON bool
 	var match string
 	cmd := &cobra.Command{
-		Use:   "inspect DIR",
+		Use:   "inspect DIR | NAME",
 		Short: "Describe a checkpoint: parameters, bytes and memory plan",
 		Long: `Describe a checkpoint from config.json and the headers of its files; no weight
-is read. The memory plan is that of the CPU, with a float32 cache.`,
+is read. A model of the hub is fetched first. The memory plan is that of the CPU, with a float32 cache.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return usageError{errors.New("inspect wants one directory")}
+				return usageError{errors.New("inspect wants one directory or name")}
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error {
-			r, err := godwit.Inspect(args[0], opts)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir, err := modelDir(cmd.Context(), c, args[0], hub.Model)
+			if err != nil {
+				return err
+			}
+			r, err := godwit.Inspect(dir, opts)
 			if err != nil {
 				return err
 			}

@@ -1,5 +1,5 @@
 // Command godwit runs Hugging Face safetensors checkpoints: it generates text,
-// tokenizes, renders chat templates, scores and inspects.
+// tokenizes, renders chat templates, scores and inspects, and fetches models.
 package main
 
 import (
@@ -110,7 +110,8 @@ so that this works at once:
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 	})
-	root.AddCommand(runCommand(c), tokenizeCommand(c), renderCommand(c), scoreCommand(c), inspectCommand(c), serveCommand(c), versionCommand(c))
+	root.AddCommand(runCommand(c), tokenizeCommand(c), renderCommand(c), scoreCommand(c), inspectCommand(c), serveCommand(c),
+		pullCommand(c), listCommand(c), removeCommand(c), versionCommand(c))
 	return root
 }
 

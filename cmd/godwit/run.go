@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/godwit-llm/godwit"
+	"github.com/godwit-llm/godwit/internal/hub"
 )
 
 // runFlags are the flags of godwit run.
@@ -37,11 +38,12 @@ error. Without --model the small built-in model is used. Sampling follows the
 checkpoint's generation_config.json unless a flag says otherwise.`,
 		Example: `  godwit run "Once upon a time"
   godwit run --model ./Nemotron-Mini-4B --chat "What is a godwit?"
+  godwit run --model nvidia/NVIDIA-Nemotron-Nano-9B-v2 --chat "And a curlew?"
   godwit run --temperature 0 --max-tokens 20 --json --ids 1,78,1800`,
 		RunE: func(cmd *cobra.Command, args []string) error { return run(cmd, c, &f, args) },
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&f.model, "model", "", "directory with config.json and safetensors files")
+	fl.StringVar(&f.model, "model", "", modelHelp)
 	fl.StringVar(&f.device, "device", "auto", "auto, cpu, cuda or cuda:N")
 	fl.IntVar(&f.context, "context", 0, "most tokens of prompt and text (default: what the model and the memory allow)")
 	fl.IntVar(&f.maxTokens, "max-tokens", 128, "most new tokens")
@@ -66,8 +68,12 @@ func run(cmd *cobra.Command, c *console, f *runFlags, args []string) error {
 	if err != nil {
 		return err
 	}
+	dir, err := modelDir(cmd.Context(), c, f.model, hub.Model)
+	if err != nil {
+		return err
+	}
 	bar := newLoadBar(c)
-	m, err := openModel(cmd.Context(), f.model, godwit.Options{Device: f.device, Context: f.context, MaxSequences: 1, OnEvent: bar.event})
+	m, err := openModel(cmd.Context(), dir, godwit.Options{Device: f.device, Context: f.context, MaxSequences: 1, OnEvent: bar.event})
 	bar.done()
 	if err != nil {
 		return err

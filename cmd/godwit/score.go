@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/godwit-llm/godwit"
+	"github.com/godwit-llm/godwit/internal/hub"
 )
 
 // scoreOutput is the object of godwit score.
@@ -20,10 +21,10 @@ type scoreOutput struct {
 }
 
 func scoreCommand(c *console) *cobra.Command {
-	var dir, device string
+	var model, device string
 	var top int
 	cmd := &cobra.Command{
-		Use:   "score [--model DIR] [--top N]",
+		Use:   "score [--model DIR | NAME] [--top N]",
 		Short: "Print the log-probabilities of given ids or text",
 		Long: `Read {"ids": [...]} or {"text": "..."} from standard input and print
 {"ids", "token_logprobs", "top_ids", "top_logprobs", "perplexity"}.
@@ -44,6 +45,10 @@ most likely tokens after ids[:i+1].`,
 			if (input.IDs == nil) == (input.Text == nil) {
 				return errors.New("standard input: want either ids or text")
 			}
+			dir, err := modelDir(cmd.Context(), c, model, hub.Model)
+			if err != nil {
+				return err
+			}
 			bar := newLoadBar(c)
 			m, err := openModel(cmd.Context(), dir, godwit.Options{Device: device, MaxSequences: 1, OnEvent: bar.event})
 			bar.done()
@@ -63,7 +68,7 @@ most likely tokens after ids[:i+1].`,
 			return printJSON(c.out, scoreReport(scores))
 		},
 	}
-	cmd.Flags().StringVar(&dir, "model", "", "directory with config.json and safetensors files (default: the built-in model)")
+	cmd.Flags().StringVar(&model, "model", "", modelHelp)
 	cmd.Flags().StringVar(&device, "device", "auto", "auto, cpu, cuda or cuda:N")
 	cmd.Flags().IntVar(&top, "top", 5, "how many most likely tokens to print at each position")
 	return cmd

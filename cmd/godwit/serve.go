@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/godwit-llm/godwit"
+	"github.com/godwit-llm/godwit/internal/hub"
 	"github.com/godwit-llm/godwit/internal/server"
 )
 
@@ -57,8 +58,8 @@ SIGHUP reads the file of --api-key-file again.`,
 
 func (f *serveFlags) register(cmd *cobra.Command) {
 	fl := cmd.Flags()
-	fl.StringVar(&f.model, "model", "", "directory with config.json and safetensors files")
-	fl.StringArrayVar(&f.server.Names, "served-model-name", nil, "name of the model in requests; may be repeated (default: the directory's)")
+	fl.StringVar(&f.model, "model", "", modelHelp)
+	fl.StringArrayVar(&f.server.Names, "served-model-name", nil, "name of the model in requests; may be repeated (default: that of the directory or repository)")
 	fl.StringVar(&f.host, "host", "127.0.0.1", "address to listen on; 0.0.0.0 for all")
 	fl.IntVar(&f.port, "port", 8000, "port to listen on; 0 for any that is free")
 	fl.StringArrayVar(&f.keys, "api-key", nil, "key that clients must send; may be repeated")
@@ -107,19 +108,19 @@ func serve(ctx context.Context, c *console, f *serveFlags) error {
 		log.Warn("no API key is asked for: whoever reaches this port can use the model")
 	}
 	defer f.reloadKeys(log)()
-	return f.serveOn(ctx, s, l, log)
+	return f.serveOn(ctx, c, s, l, log)
 }
 
 // serveOn loads the model beside the running server. A model that cannot be
 // loaded ends the server.
-func (f *serveFlags) serveOn(ctx context.Context, s *server.Server, l net.Listener, log *slog.Logger) error {
+func (f *serveFlags) serveOn(ctx context.Context, c *console, s *server.Server, l net.Listener, log *slog.Logger) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	loaded := make(chan *godwit.Model, 1)
 	go func() {
 		defer close(loaded)
 		f.load.OnEvent = func(e godwit.Event) { report(s, log, e) }
-		m, err := openModel(ctx, f.model, f.load)
+		m, err := f.open(ctx, c)
 		if err != nil {
 			stop(err)
 			return
@@ -138,6 +139,15 @@ func (f *serveFlags) serveOn(ctx context.Context, s *server.Server, l net.Listen
 		return cause
 	}
 	return err
+}
+
+// open loads the model, which may have to be fetched first.
+func (f *serveFlags) open(ctx context.Context, c *console) (*godwit.Model, error) {
+	dir, err := modelDir(ctx, c, f.model, hub.Model)
+	if err != nil {
+		return nil, err
+	}
+	return openModel(ctx, dir, f.load)
 }
 
 // report passes on what happens while the model is loaded.
@@ -159,6 +169,9 @@ func (f *serveFlags) names() []string {
 		return f.server.Names
 	case f.model == "":
 		return []string{"builtin"}
+	}
+	if n, ok := repoName(f.model); ok {
+		return []string{n.Repo}
 	}
 	if path, err := filepath.Abs(f.model); err == nil {
 		return []string{filepath.Base(path)}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/godwit-llm/godwit/internal/builtin"
 	"github.com/godwit-llm/godwit/internal/chat"
+	"github.com/godwit-llm/godwit/internal/hub"
 	"github.com/godwit-llm/godwit/internal/jinja"
 	"github.com/godwit-llm/godwit/internal/tokenizer"
 )
@@ -35,16 +36,20 @@ func readModelFile(dir, name string) ([]byte, error) {
 }
 
 func tokenizeCommand(c *console) *cobra.Command {
-	var dir string
+	var model string
 	var noSpecial, decode, lines bool
 	cmd := &cobra.Command{
-		Use:   "tokenize [--model DIR] [--no-special] [--decode] [--json-lines]",
+		Use:   "tokenize [--model DIR | NAME] [--no-special] [--decode] [--json-lines]",
 		Short: "Turn text on standard input into token ids, or ids into text",
 		Long: `Turn text on standard input into one JSON array of token ids, or with --decode
 a JSON array of ids into text. With --json-lines each input line is one JSON
 value (a string, or with --decode an array) and each output line its result.`,
 		Args: noArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := modelDir(cmd.Context(), c, model, hub.Texts)
+			if err != nil {
+				return err
+			}
 			data, err := readModelFile(dir, "tokenizer.json")
 			if err != nil {
 				return err
@@ -56,7 +61,7 @@ value (a string, or with --decode an array) and each output line its result.`,
 			return tokenize(c, t, noSpecial, decode, lines)
 		},
 	}
-	cmd.Flags().StringVar(&dir, "model", "", "directory with tokenizer.json (default: the built-in model)")
+	cmd.Flags().StringVar(&model, "model", "", modelHelp)
 	cmd.Flags().BoolVar(&noSpecial, "no-special", false, "add no special ids around the text; with --decode, leave special tokens out of it")
 	cmd.Flags().BoolVar(&decode, "decode", false, "ids to text")
 	cmd.Flags().BoolVar(&lines, "json-lines", false, "one JSON value a line")
@@ -132,19 +137,23 @@ func eachLine(c *console, f func(line []byte) (any, error)) error {
 }
 
 func renderCommand(c *console) *cobra.Command {
-	var dir, file string
+	var model, file string
 	var lines bool
 	cmd := &cobra.Command{
-		Use:   "render (--model DIR | --template FILE) [--json-lines]",
+		Use:   "render (--model DIR | NAME | --template FILE) [--json-lines]",
 		Short: "Turn a chat request on standard input into the prompt text",
 		Long: `Turn a chat-completions request on standard input (messages, tools,
 chat_template_kwargs, add_generation_prompt) into the prompt text. With
 --json-lines each line is one request, and each output line one JSON string or
 {"error": "..."}.`,
 		Args: noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			if dir != "" && file != "" {
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if model != "" && file != "" {
 				return usageError{errors.New("--model and --template exclude each other")}
+			}
+			dir, err := modelDir(cmd.Context(), c, model, hub.Texts)
+			if err != nil {
+				return err
 			}
 			t, err := openTemplate(dir, file)
 			if err != nil {
@@ -153,7 +162,7 @@ chat_template_kwargs, add_generation_prompt) into the prompt text. With
 			return render(c, t, lines)
 		},
 	}
-	cmd.Flags().StringVar(&dir, "model", "", "directory with the chat template (default: the built-in model)")
+	cmd.Flags().StringVar(&model, "model", "", modelHelp)
 	cmd.Flags().StringVar(&file, "template", "", "file with a Jinja template")
 	cmd.Flags().BoolVar(&lines, "json-lines", false, "one request a line")
 	return cmd
