@@ -166,7 +166,7 @@ func (m *Model) activationType(d *model.Definition) (ops.DType, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := kernels.Supports(a.Parameters(model.MambaPart) > 0, a.Parameters(model.RoutedPart) > 0); err != nil {
+	if err := kernels.Supports(a.Parameters(model.RoutedPart) > 0); err != nil {
 		return 0, &unavailable{err}
 	}
 	return a.WeightType(), nil

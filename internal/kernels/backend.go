@@ -42,7 +42,12 @@ type Backend struct {
 	attention attention
 	prompt    prompt
 	sampler   sampler
-	making    random
+
+	convolution convolution
+	scan        scan
+	chunks      chunks
+	gatedNorm   gatedNorm
+	making      random
 }
 
 var _ ops.Backend = (*Backend)(nil)
@@ -70,6 +75,7 @@ type family interface {
 func (b *Backend) families() []family {
 	return []family{
 		&b.embedding, &b.norm, &b.rotary, &b.elements, &b.linear, &b.gemm, &b.attention, &b.prompt, &b.sampler,
+		&b.convolution, &b.scan, &b.chunks, &b.gatedNorm,
 		&b.making,
 	}
 }
@@ -186,33 +192,19 @@ func tensor(p cuda.DevicePtr, t ops.DType, rows, cols int) ops.Tensor {
 	return ops.Tensor{Addr: pointer(p), Type: t, Rows: rows, Cols: cols, Stride: cols}
 }
 
-// Operations that models without attention alone, or with experts, need.
+// Operations that models with experts need.
 var errUnsupported = errors.New("not implemented on CUDA")
 
 // Supports reports whether the backend has what a model's layers need: those
-// with Mamba-2 mixers or with experts run on the CPU only, so far.
-func Supports(mamba, experts bool) error {
-	switch {
-	case mamba:
-		return missing("the recurrence of Mamba-2 layers is")
-	case experts:
+// with experts run on the CPU only, so far.
+func Supports(experts bool) error {
+	if experts {
 		return missing("a mixture of experts is")
 	}
 	return nil
 }
 
 func missing(what string) error { return fmt.Errorf("kernels: %s %w", what, errUnsupported) }
-
-// Convolve is not implemented.
-func (b *Backend) Convolve(_, _ ops.Tensor, _ *ops.Conv, _ ops.Tensor) {
-	b.fail(missing("convolve is"))
-}
-
-// Scan is not implemented.
-func (b *Backend) Scan(_, _, _ ops.Tensor, _ *ops.SSM, _ ops.Tensor) { b.fail(missing("scan is")) }
-
-// GatedNorm is not implemented.
-func (b *Backend) GatedNorm(_, _, _ ops.Tensor, _ *ops.GatedNorm) { b.fail(missing("gated norm is")) }
 
 // Route is not implemented.
 func (b *Backend) Route(_ ops.Routes, _ ops.Tensor, _ *ops.Router) { b.fail(missing("route is")) }

@@ -70,6 +70,9 @@ type operation struct {
 	rotary    *ops.Rotary
 	attention *ops.Attention
 	cache     ops.Cache
+	conv      *ops.Conv
+	ssm       *ops.SSM
+	gated     *ops.GatedNorm
 }
 
 type kind uint8
@@ -83,6 +86,9 @@ const (
 	opAppend
 	opAttend
 	opGather
+	opConvolve
+	opScan
+	opGatedNorm
 )
 
 // run calls the operation.
@@ -104,6 +110,12 @@ func (o *operation) run(b *Backend) {
 		b.Attend(o.out, o.in[0], o.attention, o.cache)
 	case opGather:
 		b.Gather(o.out, o.in[0])
+	case opConvolve:
+		b.Convolve(o.out, o.in[0], o.conv, o.in[1])
+	case opScan:
+		b.Scan(o.out, o.in[0], o.in[1], o.ssm, o.in[2])
+	case opGatedNorm:
+		b.GatedNorm(o.out, o.in[0], o.in[1], o.gated)
 	}
 }
 

@@ -38,6 +38,7 @@ type tiny struct {
 	head   *ops.Linear
 	norm   *ops.Norm
 	shape  *ops.Attention
+	mamba  *tinyMamba // nil: none
 
 	x, h, qkv, gate, last, logits ops.Tensor
 
@@ -164,6 +165,9 @@ func (m *tiny) forward() ops.Tensor {
 		left := gate.Columns(0, tinyFFN)
 		m.Multiply(left, left, gate.Columns(tinyFFN, 2*tinyFFN), ops.SiLU)
 		m.Linear(x, left, l.down, ops.Epilogue{Add: true})
+		if m.mamba != nil {
+			m.mamba.forward(m, i, x, h)
+		}
 		m.middle(i)
 	}
 	logits, last := m.logits.Top(r), m.last.Top(r)

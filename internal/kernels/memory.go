@@ -138,9 +138,13 @@ func (b *Backend) Activation(rows, cols int) (ops.Tensor, error) {
 // Float reserves a float32 matrix.
 func (b *Backend) Float(rows, cols int) (ops.Tensor, error) { return b.place(ops.F32, rows, cols) }
 
-// State is not implemented.
-func (b *Backend) State(_, _ int) (ops.Tensor, error) {
-	return ops.Tensor{}, missing("recurrent state is")
+// State reserves a float32 matrix and clears it.
+func (b *Backend) State(rows, cols int) (ops.Tensor, error) {
+	t, err := b.place(ops.F32, rows, cols)
+	if err != nil {
+		return t, err
+	}
+	return t, b.stream.Fill(address(t), 0, rows*cols*4)
 }
 
 // Routes is not implemented.
