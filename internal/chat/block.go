@@ -47,9 +47,12 @@ func (p *Parser) stepBlock() bool {
 	switch {
 	case rest == "" && !p.closing:
 		return false
-	case f.close != "" && strings.HasPrefix(rest, f.close) && (b.calls > 0 || b.list == closedList):
-		p.buf = rest[len(f.close):]
-		p.block.pending = nil
+	case p.endsBlock(rest):
+		p.buf = strings.TrimPrefix(rest, f.close)
+		b.pending = nil
+		if p.closing && p.buf == rest { // half a marker
+			p.buf = ""
+		}
 		p.leaveBlock()
 	case f.xml && strings.HasPrefix(rest, xmlOpen):
 		p.beginXML(rest)
@@ -62,6 +65,15 @@ func (p *Parser) stepBlock() bool {
 		p.stepSeparator(rest)
 	}
 	return true
+}
+
+// endsBlock reports whether the marker behind the calls is next, or its first
+// half at the end of the text.
+func (p *Parser) endsBlock(rest string) bool {
+	if p.format.close == "" || p.block.calls == 0 && p.block.list != closedList {
+		return false
+	}
+	return strings.HasPrefix(rest, p.format.close) || p.closing && rest != "" && strings.HasPrefix(p.format.close, rest)
 }
 
 // stepSeparator reads the punctuation of a list of calls.

@@ -105,6 +105,49 @@ func (f Format) ReasoningEnd() string {
 	return "\n" + thinkClose + "\n\n"
 }
 
+// CallPrefix returns the text with which a call of a tool begins, up to its
+// arguments: with it a model is made to call that tool. Without a name the
+// text goes as far as the name. CallSuffix returns what ends a call behind the
+// arguments. Arguments are a JSON object, except that in "nemotron3" they are
+// <parameter=…> elements.
+func (f Format) CallPrefix(name string) string {
+	switch {
+	case !f.Calls():
+		return ""
+	case f.xml && name == "":
+		return f.open + "\n" + xmlOpen
+	case f.xml:
+		return f.open + "\n" + xmlOpen + name + ">\n"
+	}
+	head := map[string]string{"<TOOLCALL>": "<TOOLCALL>[", "<toolcall>": "<toolcall> ", "<|python_tag|>": ""}
+	start, ok := head[f.open]
+	if !ok {
+		start = f.open + "\n"
+	}
+	start += `{"name": `
+	if name == "" {
+		return start
+	}
+	return start + string(appendQuoted(nil, name)) + `, "` + f.argsKey + `": `
+}
+
+// CallSuffix returns what follows the arguments of the last call of a turn.
+func (f Format) CallSuffix() string {
+	switch {
+	case f.xml:
+		return "</function>\n" + f.close
+	case !f.Calls():
+		return ""
+	case f.bare:
+		return "}"
+	case f.list:
+		return "}]" + f.close
+	case f.name == "mini":
+		return "} " + f.close
+	}
+	return "}\n" + f.close
+}
+
 // Start says where a generation begins.
 type Start int
 

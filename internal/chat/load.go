@@ -28,7 +28,7 @@ type Template struct {
 	tokens *jinja.Dict
 
 	detect sync.Once
-	format Format
+	traits traits
 }
 
 type parsed struct {

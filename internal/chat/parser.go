@@ -153,7 +153,7 @@ func (p *Parser) stepBefore() bool {
 func (p *Parser) stepThought() bool {
 	markers := []string{thinkClose}
 	if p.tools != nil {
-		markers = append(markers, p.format.openers()...)
+		markers = append(markers, p.format.open)
 	}
 	head, marker := p.find(markers)
 	p.reasoning.add(head)

@@ -25,8 +25,17 @@ type Prompt struct {
 
 // Prompt renders a conversation. Arguments of tool calls reach the template as
 // objects.
+//
+// The argument enable_thinking works with every template that has a switch: one
+// that knows it by another name gets that, one that looks for words in the
+// system message gets those. Calls that the template would leave out are put
+// into the content, in the model's format.
 func (t *Template) Prompt(c Conversation) (Prompt, error) {
-	req, err := c.request()
+	shown := t.shown()
+	req, err := shown.adapt(c).request()
+	if err == nil {
+		err = shown.thinking.apply(req)
+	}
 	if err != nil {
 		return Prompt{}, err
 	}
@@ -34,7 +43,7 @@ func (t *Template) Prompt(c Conversation) (Prompt, error) {
 	if err != nil {
 		return Prompt{}, err
 	}
-	f := t.Format()
+	f := shown.format
 	if c.Continue {
 		return Prompt{text, f.startWithin(c.Messages[len(c.Messages)-1].Content)}, nil
 	}
