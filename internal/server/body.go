@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
@@ -176,6 +177,9 @@ func fieldPath(p jsontext.Pointer) string {
 	}
 	return b.String()
 }
+
+// indexed is the path of a list's element.
+func indexed(at string, i int) string { return at + "[" + strconv.Itoa(i) + "]" }
 
 // kindOf describes a JSON value that does not fit.
 func kindOf(k jsontext.Kind, v jsontext.Value) string {

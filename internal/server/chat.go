@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"maps"
 	"net/http"
 	"strings"
 
@@ -12,15 +13,43 @@ import (
 type chatRequest struct {
 	commonFields
 	samplingFields
-	Messages            []message     `json:"messages"`
-	MaxTokens           *int          `json:"max_tokens,omitzero" doc:"Older name of max_completion_tokens." minimum:"1"`
-	MaxCompletionTokens *int          `json:"max_completion_tokens,omitzero" doc:"Most new tokens; absent for as many as the context has room for." minimum:"1"`
-	N                   *int          `json:"n,omitzero" doc:"Number of choices." minimum:"1"`
-	Logprobs            bool          `json:"logprobs,omitzero" doc:"Report the log-probability of each token."`
-	TopLogprobs         int           `json:"top_logprobs,omitzero" doc:"Report as many likely tokens beside it." minimum:"0" maximum:"20"`
-	Stream              bool          `json:"stream,omitzero" doc:"Answer with events as the text comes about."`
-	StreamOptions       streamOptions `json:"stream_options,omitzero"`
-	Modalities          []string      `json:"modalities,omitzero" doc:"Only text." enum:"text"`
+	Messages            []message      `json:"messages"`
+	MaxTokens           *int           `json:"max_tokens,omitzero" doc:"Older name of max_completion_tokens." minimum:"1"`
+	MaxCompletionTokens *int           `json:"max_completion_tokens,omitzero" doc:"Most new tokens; absent for as many as the context has room for." minimum:"1"`
+	N                   *int           `json:"n,omitzero" doc:"Number of choices." minimum:"1"`
+	Logprobs            bool           `json:"logprobs,omitzero" doc:"Report the log-probability of each token."`
+	TopLogprobs         int            `json:"top_logprobs,omitzero" doc:"Report as many likely tokens beside it." minimum:"0" maximum:"20"`
+	Stream              bool           `json:"stream,omitzero" doc:"Answer with events as the text comes about."`
+	StreamOptions       streamOptions  `json:"stream_options,omitzero"`
+	Modalities          []string       `json:"modalities,omitzero" doc:"Only text." enum:"text"`
+	ResponseFormat      responseFormat `json:"response_format,omitzero"`
+	Tools               []tool         `json:"tools,omitzero" doc:"Functions that the model may ask to have called."`
+	ToolChoice          toolChoice     `json:"tool_choice,omitzero"`
+	ParallelToolCalls   *bool          `json:"parallel_tool_calls,omitzero" doc:"false ends the answer after its first call."`
+	thinkingFields
+}
+
+// thinkingFields are options of the checkpoint's chat template.
+type thinkingFields struct {
+	ChatTemplateKwargs map[string]any `json:"chat_template_kwargs,omitzero" doc:"Variables of the chat template, such as enable_thinking."`
+	ReasoningEffort    string         `json:"reasoning_effort,omitzero" doc:"The template's variable of that name; none also sets enable_thinking to false." enum:"none,minimal,low,medium,high,xhigh"`
+}
+
+// args returns the variables of the template.
+func (f *thinkingFields) args() (map[string]any, error) {
+	switch f.ReasoningEffort {
+	case "":
+		return f.ChatTemplateKwargs, nil
+	case "none", "minimal", "low", "medium", "high", "xhigh":
+	default:
+		return nil, invalid("reasoning_effort", "reasoning_effort is %q, want none, minimal, low, medium, high or xhigh", f.ReasoningEffort)
+	}
+	args := map[string]any{"reasoning_effort": f.ReasoningEffort}
+	if f.ReasoningEffort == "none" {
+		args["enable_thinking"] = false
+	}
+	maps.Copy(args, f.ChatTemplateKwargs)
+	return args, nil
 }
 
 // chatCompletion is the answer that does not stream.
@@ -122,8 +151,17 @@ func (b *chatRequest) request(m *godwit.Model) (godwit.Request, error) {
 			return r, unsupported("modalities", "modalities[%d] is %q, want text", i, kind)
 		}
 	}
+	if err := b.ResponseFormat.check("response_format"); err != nil {
+		return r, err
+	}
 	var err error
 	if r.Messages, err = conversation(b.Messages); err != nil {
+		return r, err
+	}
+	if r.TemplateArgs, err = b.args(); err != nil {
+		return r, err
+	}
+	if err := b.applyTools(&r); err != nil {
 		return r, err
 	}
 	if b.MaxTokens != nil && b.MaxCompletionTokens != nil && *b.MaxTokens != *b.MaxCompletionTokens {
@@ -138,6 +176,21 @@ func (b *chatRequest) request(m *godwit.Model) (godwit.Request, error) {
 	return r, b.apply(&r, m.DefaultSampling())
 }
 
+func (b *chatRequest) applyTools(r *godwit.Request) error {
+	functions := make([]toolFunction, len(b.Tools))
+	for i, t := range b.Tools {
+		if t.Type != "function" {
+			return unsupported("tools", "tools[%d].type is %q, want function", i, t.Type)
+		}
+		functions[i] = t.Function
+	}
+	tools, err := modelTools(functions, "tools", ".function")
+	if err != nil {
+		return err
+	}
+	return b.ToolChoice.apply(r, tools, b.ParallelToolCalls)
+}
+
 func (b *chatRequest) topLogprobs() (int, error) {
 	switch {
 	case b.TopLogprobs < 0 || b.TopLogprobs > maxTopLogprobs:
@@ -146,29 +199,6 @@ func (b *chatRequest) topLogprobs() (int, error) {
 		return 0, invalid("top_logprobs", "top_logprobs is %d without logprobs, which must be true", b.TopLogprobs)
 	}
 	return b.TopLogprobs, nil
-}
-
-// conversation turns messages into the model's.
-func conversation(list []message) ([]godwit.Message, error) {
-	if len(list) == 0 {
-		return nil, invalid("messages", "messages is empty, want at least one message")
-	}
-	out := make([]godwit.Message, len(list))
-	for i, msg := range list {
-		role := msg.Role
-		switch role {
-		case "developer":
-			role = "system" // its newer name, which templates do not know
-		case "system", "user", "assistant":
-		default:
-			return nil, invalid("messages", "messages[%d].role is %q, want system, developer, user or assistant", i, role)
-		}
-		out[i] = godwit.Message{Role: role}
-		if msg.Content != nil {
-			out[i].Content = msg.Content.Text
-		}
-	}
-	return out, nil
 }
 
 // maxTokens returns the limit of new tokens; nil means otherwise.
@@ -203,11 +233,12 @@ type chatAnswers struct {
 	model    *godwit.Model
 	logprobs bool
 	choices  []chatChoice
+	replies  []reply
 	usage    usage
 }
 
 func newChatAnswers(m *godwit.Model, n int, logprobs bool) *chatAnswers {
-	a := &chatAnswers{model: m, logprobs: logprobs, choices: make([]chatChoice, n)}
+	a := &chatAnswers{model: m, logprobs: logprobs, choices: make([]chatChoice, n), replies: make([]reply, n)}
 	for i := range a.choices {
 		a.choices[i].Index = i
 		if logprobs {
@@ -218,6 +249,7 @@ func newChatAnswers(m *godwit.Model, n int, logprobs bool) *chatAnswers {
 }
 
 func (a *chatAnswers) take(choice int, t godwit.Token) error {
+	a.replies[choice].delta(t)
 	if a.logprobs && t.ID >= 0 {
 		l := a.choices[choice].Logprobs
 		l.Content = append(l.Content, newTokenLogprob(a.model, t))
@@ -227,10 +259,15 @@ func (a *chatAnswers) take(choice int, t godwit.Token) error {
 
 func (a *chatAnswers) end(choice int, r *godwit.Result) error {
 	c := &a.choices[choice]
-	c.Message = chatMessage{Role: "assistant", Content: &r.Text}
-	c.FinishReason = r.FinishReason
-	a.usage.count(r, choice == 0)
+	c.Message = newChatMessage(r.Message)
+	c.FinishReason = finishReason(r)
+	a.count(choice, r)
 	return nil
+}
+
+func (a *chatAnswers) count(choice int, r *godwit.Result) {
+	a.usage.count(r, choice == 0)
+	a.usage.CompletionTokensDetails.ReasoningTokens += a.replies[choice].reasoningTokens
 }
 
 // chatStream sends the choices of a chat as they come about.
@@ -254,7 +291,7 @@ func (s *Server) streamChat(x *exchange, gens generations, c *chatStream) error 
 		err = c.events.send("", &c.head)
 	}
 	s.logUsage(x, c.chat.usage)
-	return s.closeStream(c.events, err)
+	return c.events.finish(err)
 }
 
 // begin tells the role of each choice, before there is a token.
@@ -274,19 +311,19 @@ func (c *chatStream) send(choice chatChunkChoice) error {
 }
 
 func (c *chatStream) take(choice int, t godwit.Token) error {
-	out := chatChunkChoice{Index: choice, Delta: chatDelta{Content: &t.Text}}
+	out := chatChunkChoice{Index: choice, Delta: c.chat.replies[choice].delta(t)}
 	if c.chat.logprobs && t.ID >= 0 {
 		out.Logprobs = &chatLogprobs{Content: []tokenLogprob{newTokenLogprob(c.chat.model, t)}}
 	}
-	if t.Text == "" && out.Logprobs == nil {
+	if out.Delta.empty() && out.Logprobs == nil {
 		return nil
 	}
 	return c.send(out)
 }
 
 func (c *chatStream) end(choice int, r *godwit.Result) error {
-	c.chat.usage.count(r, choice == 0)
-	return c.send(chatChunkChoice{Index: choice, FinishReason: &r.FinishReason})
+	c.chat.count(choice, r)
+	return c.send(chatChunkChoice{Index: choice, FinishReason: new(finishReason(r))})
 }
 
 func (s *Server) logUsage(x *exchange, u usage) {

@@ -163,7 +163,7 @@ func TestRefusals(t *testing.T) {
 		{"chat", `{"mesages":[]}`, "mesages", "mesages is not a field that this server knows"},
 		{"chat", `{"Messages":[]}`, "Messages", "Messages is not a field that this server knows"},
 		{"chat", `{"functions":[]}`, "functions", "functions is not supported: it was replaced by tools"},
-		{"chat", `{"messages":[{"role":"robot","content":"x"}]}`, "messages", `messages[0].role is "robot"`},
+		{"chat", `{"messages":[{"role":"robot","content":"x"}]}`, "messages[0].role", `messages[0].role is "robot"`},
 		{"chat", `{"messages":[{"role":"user","content":5}]}`, "messages[0].content", "messages[0].content is a number, want a string or a list of parts"},
 		{"chat", `{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{}}]}]}`, "messages[0].content[0].image_url", "models here only read text"},
 		{"chat", `{"messages":[{"role":"user","content":[{"type":"video"}]}]}`, "messages[0].content[0].type", `messages[0].content[0].type is "video", want text`},
@@ -187,6 +187,32 @@ func TestRefusals(t *testing.T) {
 		{"chat", `{` + hello + `,"service_tier":"priority"}`, "service_tier", "want auto or default"},
 		{"chat", `{` + hello + `,"modalities":["text","audio"]}`, "modalities", `modalities[1] is "audio", want text`},
 		{"chat", `{` + hello + `,"stream_options":{"usage":true}}`, "stream_options.usage", "stream_options.usage is not a field"},
+		{"chat", `{"messages":[{"role":"tool","content":"x"}]}`, "messages[0].tool_call_id", "messages[0].tool_call_id is missing"},
+		{"chat", `{"messages":[{"role":"user","content":"x","reasoning_content":"y"}]}`, "messages[0]", "which belong to an assistant's message, not a user's"},
+		{"chat", `{"messages":[{"role":"assistant","tool_calls":[{"type":"custom","function":{"arguments":""}}]}]}`, "messages[0].tool_calls[0]", "want a function and its name"},
+		{"chat", `{"messages":[{"role":"assistant","refusal":"no"}]}`, "messages[0].refusal", "say it in content"},
+		{"chat", `{` + hello + `,"tools":[{"type":"web_search"}]}`, "tools", `tools[0].type is "web_search", want function`},
+		{"chat", `{` + hello + `,"tools":[{"type":"function","function":{}}]}`, "tools[0].function.name", "is empty"},
+		{"chat", `{` + hello + `,"tools":[{"type":"function","function":{"name":"a"}},{"type":"function","function":{"name":"a"}}]}`, "tools[1].function.name", "which another tool has too"},
+		{"chat", `{` + hello + `,"tools":[{"type":"function","function":{"name":"a","parameters":[]}}]}`, "tools[0].function.parameters", "is a list, want a JSON schema"},
+		{"chat", `{` + hello + `,"tool_choice":"maybe"}`, "tool_choice", `tool_choice is "maybe", want none, auto, required`},
+		{"chat", `{` + hello + `,"tool_choice":3}`, "tool_choice", "tool_choice is a number, want none, auto, required"},
+		{"chat", `{` + hello + `,"tool_choice":"required"}`, "tool_choice", "there are no tools"},
+		{"chat", `{` + hello + `,"tool_choice":{"type":"allowed_tools"}}`, "tool_choice", `tool_choice is of type "allowed_tools"`},
+		{"chat", `{` + hello + `,"reasoning_effort":"huge"}`, "reasoning_effort", `reasoning_effort is "huge", want none`},
+		{"chat", `{` + hello + `,"chat_template_kwargs":{"messages":[]}}`, "", "chat_template_kwargs.messages belongs into the request itself"},
+		{"resp", `{}`, "input", "input is empty, want a text or items"},
+		{"resp", `{"input":4}`, "input", "input is a number, want a string or a list of items"},
+		{"resp", `{"input":[{"role":"user"}]}`, "input[0].content", "input[0].content is missing"},
+		{"resp", `{"input":[{"type":"item_reference","id":"x"}]}`, "input[0].type", `input[0].type is "item_reference", want message`},
+		{"resp", `{"input":[{"type":"function_call_output","call_id":"x"}]}`, "input[0].output", "input[0].output is missing"},
+		{"resp", `{"input":[{"type":"reasoning","summary":[],"encrypted_content":"x"}]}`, "input[0].encrypted_content", "nothing here can read it"},
+		{"resp", `{"input":"x","previous_response_id":"resp_1"}`, "previous_response_id", "nothing is stored between requests"},
+		{"resp", `{"input":"x","truncation":"auto"}`, "truncation", "want disabled"},
+		{"resp", `{"input":"x","include":["file_search_call.results"]}`, "include", "want message.output_text.logprobs"},
+		{"resp", `{"input":"x","max_output_tokens":0}`, "max_output_tokens", "want at least 1"},
+		{"resp", `{"input":"x","top_logprobs":30}`, "top_logprobs", "want 0 to 20"},
+		{"resp", `{"input":"x","tools":[{"type":"mcp","name":"a"}]}`, "tools", `tools[0].type is "mcp", want function`},
 		{"plain", `{}`, "prompt", "prompt and n ask for 0 choices, want 1 to 4"},
 		{"plain", `{"prompt":["a","b","c"],"n":2}`, "prompt", "prompt and n ask for 6 choices, want 1 to 4"},
 		{"plain", `{"prompt":{}}`, "prompt", "prompt is an object, want a string, a list of strings, token ids or a list of such lists"},
@@ -199,7 +225,7 @@ func TestRefusals(t *testing.T) {
 		{"/tokenize", `{"prompt":1}`, "prompt", "prompt is a number, want a string"},
 		{"/detokenize", `{"tokens":["a"]}`, "tokens[0]", "tokens[0] is a string, want a whole number"},
 	} {
-		path := map[string]string{"chat": "/v1/chat/completions", "plain": "/v1/completions"}[c.path]
+		path := map[string]string{"chat": "/v1/chat/completions", "plain": "/v1/completions", "resp": "/v1/responses"}[c.path]
 		if path == "" {
 			path = c.path
 		}
@@ -308,6 +334,8 @@ func TestTokenize(t *testing.T) {
 // error in the API's shape.
 func FuzzRequest(f *testing.F) {
 	for _, seed := range []string{
+		`{"input":[{"type":"function_call","call_id":"a","name":"b","arguments":"{}"}],"tool_choice":{"type":"function","name":"b"},"tools":[{"type":"function","name":"b","parameters":{"type":"object"}}]}`,
+		`{` + hello + `,"tools":[{"type":"function","function":{"name":"b"}}],"tool_choice":"auto","response_format":{"type":"json_schema","json_schema":{"name":"a","schema":{}}}}`,
 		`{` + hello + `,"stop":["a"],"logit_bias":{"1":2},"n":2,"stream":true,"stream_options":{"include_usage":true}}`,
 		`{"messages":[{"role":"user","content":[{"type":"text","text":"x"}]}]}`,
 		`{"prompt":[[1,2],[3]],"echo":true,"logprobs":3}`, `{"prompt":["a","b"]}`, `{"prompt":null}`, `{"stop":null}`,
@@ -316,7 +344,7 @@ func FuzzRequest(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, v := range []any{&chatRequest{}, &completionRequest{}, &tokenizeRequest{}, &detokenizeRequest{}} {
+		for _, v := range []any{&chatRequest{}, &completionRequest{}, &responseRequest{}, &tokenizeRequest{}, &detokenizeRequest{}} {
 			err := decode(data, 32, v)
 			if err == nil {
 				continue

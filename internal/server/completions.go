@@ -119,7 +119,7 @@ func (s *Server) runCompletion(x *exchange, m *godwit.Model, c *completionSink, 
 	}
 	if c.body.Stream {
 		c.events = s.stream(x)
-		return s.closeStream(c.events, s.finishCompletion(x, c, gens))
+		return c.events.finish(s.finishCompletion(x, c, gens))
 	}
 	return s.finishCompletion(x, c, gens)
 }

@@ -38,7 +38,7 @@ type content struct {
 }
 
 type contentPart struct {
-	Type        string           `json:"type" enum:"text,input_text,output_text"`
+	Type        string           `json:"type" enum:"text,input_text,output_text,reasoning_text"`
 	Text        string           `json:"text"`
 	Annotations []jsontext.Value `json:"annotations,omitzero" doc:"Of an earlier answer; not used."`
 	Logprobs    []jsontext.Value `json:"logprobs,omitzero" doc:"Of an earlier answer; not used."`
@@ -59,7 +59,7 @@ func (c *content) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	var text strings.Builder
 	for i, p := range parts {
 		switch p.Type {
-		case "text", "input_text", "output_text":
+		case "text", "input_text", "output_text", "reasoning_text":
 			text.WriteString(p.Text)
 		default:
 			at := fmt.Sprintf("%s[%d].type", fieldPath(d.StackPointer()), i)

@@ -8,6 +8,7 @@ import (
 func (s *Server) routes() {
 	s.modelled("POST /v1/chat/completions", s.chat)
 	s.modelled("POST /v1/completions", s.complete)
+	s.modelled("POST /v1/responses", s.respond)
 	s.modelled("POST /tokenize", s.tokenize)
 	s.modelled("POST /detokenize", s.detokenize)
 	s.keyed("GET /v1/models", s.listModels)

@@ -136,6 +136,15 @@ func (ts *testServer) refuse(method, path, body string, status int) errorDetail 
 	return e.Error
 }
 
+func readAll(t testing.TB, answer *http.Response) string {
+	t.Helper()
+	data, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
 // events returns the data of the events of a stream, without the last one,
 // which must be [DONE].
 func events(t testing.TB, body io.Reader) []string {

@@ -105,18 +105,27 @@ func (e *eventStream) beat(every time.Duration) {
 	}
 }
 
-// close ends the stream with err, if there is one: clients must be able to
-// tell an answer that was cut from a whole one.
-func (s *Server) closeStream(e *eventStream, err error) error {
+// close stops the heartbeat. After it nothing may be sent.
+func (e *eventStream) close() {
 	close(e.stop)
-	defer e.rc.SetWriteDeadline(time.Time{})
+	e.rc.SetWriteDeadline(time.Time{})
+}
+
+// finish ends a stream with err, if there is one, and the event that clients
+// wait for: they must be able to tell an answer that was cut from a whole one.
+func (e *eventStream) finish(err error) error {
+	defer e.close()
 	if err != nil {
-		answer := asAPIError(e.x.ctx, err)
-		if answer.Status == statusClientClosed {
-			e.x.status = answer.Status
-			return err
-		}
-		e.send("", answer.body())
+		e.send("", asAPIError(e.x.ctx, err).body()) // to a client that may have gone
 	}
-	return errors.Join(err, e.done())
+	e.done()
+	return e.x.cut(err)
+}
+
+// cut records the status of an answer that ended early, after its headers.
+func (x *exchange) cut(err error) error {
+	if err != nil {
+		x.status = asAPIError(x.ctx, err).Status
+	}
+	return err
 }
