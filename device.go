@@ -69,7 +69,7 @@ func (m *Model) placeCPU(d *model.Definition, opts Options, why string) (engine.
 	}
 	touch(m.account, m.plan, cpu.Threads(), opts)
 	m.readSeconds = time.Since(start).Seconds()
-	return engine.Loaded{Model: loaded, Backend: cpu, Context: m.plan.Context, Queue: opts.QueueLimit}, nil
+	return m.sharing(opts, engine.Loaded{Model: loaded, Backend: cpu}), nil
 }
 
 // unavailable says why CUDA cannot be used on this machine, or for this model.
@@ -116,7 +116,7 @@ func (m *Model) placeCUDA(d *model.Definition, opts Options, ordinal int) (_ eng
 	p := m.plan
 	backend, err := kernels.New(device, kernels.Options{
 		Act: act, CublasDirs: opts.LibraryDirs, Readers: opts.Threads,
-		ArenaBytes: p.Weights + p.Constants + p.Scratch + p.Cache + p.State,
+		ArenaBytes: p.Weights + p.Constants + p.Scratch + p.Cache + p.State + p.Snapshots,
 	})
 	if err != nil {
 		return engine.Loaded{}, err
@@ -131,7 +131,14 @@ func (m *Model) placeCUDA(d *model.Definition, opts Options, ordinal int) (_ eng
 	}
 	err = backend.Flush(func(done int64) { opts.event(Event{Kind: Progress, Done: done, Total: p.Weights}) })
 	m.readSeconds = time.Since(start).Seconds()
-	return engine.Loaded{Model: loaded, Backend: gpu{backend, device}, Context: p.Context, Queue: opts.QueueLimit}, err
+	return m.sharing(opts, engine.Loaded{Model: loaded, Backend: gpu{backend, device}}), err
+}
+
+// sharing says how requests share a model that is loaded.
+func (m *Model) sharing(opts Options, l engine.Loaded) engine.Loaded {
+	l.Context, l.Budget, l.Spacing = m.plan.Context, m.plan.stepTokens, m.plan.spacing
+	l.Queue, l.NoPrefixes = opts.QueueLimit, opts.NoPrefixCache
+	return l
 }
 
 // deviceInfo is what is known of a model's device.
@@ -156,7 +163,7 @@ func gpuMemory(device *cuda.Device, act ops.DType) machine {
 	if err != nil {
 		free = 0 // the allocation will say what is wrong
 	}
-	return machine{name: device.Info().Name, free: int64(free), share: 0.9, tokens: 2048, activation: act.Size(), resident: true}
+	return machine{name: device.Info().Name, free: int64(free), share: 0.9, tokens: 2048, beside: 1024, spacing: 1024, activation: act.Size(), resident: true}
 }
 
 // activationType returns the type that most of the weights are stored in, or

@@ -32,6 +32,7 @@ type Request struct {
 	Format       string         // how the reply is taken apart, one of Formats(); "" means Model.Format
 
 	MaxTokens int       // most new tokens; 0 means 128
+	Priority  int       // requests of a higher one go first, and make lower ones give way; 0 is usual
 	Sampling  *Sampling // nil means Model.DefaultSampling
 	Seed      *uint64   // nil means a new one each time
 	Stop      []string  // texts that end the generation and are not part of it
@@ -86,7 +87,9 @@ type Result struct {
 // prompt; DecodeTokens counts those of the steps after it, including an id
 // that ended the generation.
 type Stats struct {
+	QueueSeconds  float64 // before it began
 	PromptTokens  int
+	ReusedTokens  int // of the prompt, that an earlier request had computed
 	PromptSeconds float64
 	DecodeTokens  int
 	DecodeSeconds float64
@@ -151,7 +154,7 @@ func (m *Model) Start(ctx context.Context, r Request) (*Generation, error) {
 	if err := g.read(m, r, start); err != nil {
 		return nil, err
 	}
-	q := engine.Request{IDs: ids, MaxTokens: r.MaxTokens, Stop: m.stopIDs(r), Top: r.TopLogs, Sampling: sampling.engine(r.Seed)}
+	q := engine.Request{IDs: ids, MaxTokens: r.MaxTokens, Stop: m.stopIDs(r), Top: r.TopLogs, Priority: r.Priority, Sampling: sampling.engine(r.Seed)}
 	if q.MaxTokens == 0 {
 		q.MaxTokens = 128
 	}
@@ -358,7 +361,7 @@ func (g *Generation) close(reason string) {
 	g.done = true
 	g.result.FinishReason = reason
 	g.result.Stats = Stats{
-		PromptTokens: len(g.result.PromptIDs), PromptSeconds: o.PromptTime.Seconds(),
+		QueueSeconds: o.Queued.Seconds(), PromptTokens: len(g.result.PromptIDs), ReusedTokens: o.ReusedTokens, PromptSeconds: o.PromptTime.Seconds(),
 		DecodeTokens: o.DecodedTokens, DecodeSeconds: o.DecodeTime.Seconds(),
 	}
 }

@@ -31,14 +31,21 @@ import (
 
 // Options configures Open. The zero value is ready to use.
 type Options struct {
-	Device       string      // "auto" (or ""), "cpu", "cuda" or "cuda:N"
-	Context      int         // most tokens of one sequence; 0 means max_position_embeddings
-	MaxSequences int         // requests that run at the same time; 0 means 16
-	QueueLimit   int         // requests that may wait to run; 0 means 1024
-	Memory       float64     // share of the free memory that may be used; 0 means 0.5 of the main memory, 0.9 of a GPU's
-	Threads      int         // on the CPU; 0 means one for every core
-	LibraryDirs  []string    // folders to look for CUDA libraries in, before the usual ones
-	OnEvent      func(Event) // told of progress and warnings; may be nil
+	Device       string  // "auto" (or ""), "cpu", "cuda" or "cuda:N"
+	Context      int     // most tokens of one sequence; 0 means max_position_embeddings
+	MaxSequences int     // requests that run at the same time; 0 means 16
+	QueueLimit   int     // requests that may wait to run; 0 means 1024
+	StepTokens   int     // tokens of a step that decoding requests share with prompts; 0 means MaxSequences and 64 more, 1024 on a GPU
+	Memory       float64 // share of the free memory that may be used; 0 means 0.5 of the main memory, 0.9 of a GPU's
+	Threads      int     // on the CPU; 0 means one for every core
+
+	// What is kept of requests that have ended, for those with the same beginning.
+	NoPrefixCache  bool  // keep nothing
+	SnapshotMemory int64 // bytes for recurrent states (Mamba-2); 0 means a quarter of what the weights leave, at most 4 a sequence and 16 more
+	HostMemory     int64 // bytes of host memory for states that the device has no room for; 0 means none
+
+	LibraryDirs []string    // folders to look for CUDA libraries in, before the usual ones
+	OnEvent     func(Event) // told of progress and warnings; may be nil
 }
 
 // Event is something that happens while a model is loaded.
@@ -166,6 +173,9 @@ func (o Options) check() error {
 		{"context", float64(o.Context), 1 << 27},
 		{"number of sequences", float64(o.MaxSequences), 1 << 16},
 		{"queue limit", float64(o.QueueLimit), 1 << 20},
+		{"number of step tokens", float64(o.StepTokens), 1 << 20},
+		{"snapshot memory", float64(o.SnapshotMemory), 1 << 50},
+		{"host memory", float64(o.HostMemory), 1 << 50},
 		{"share of the memory", o.Memory, 1},
 		{"number of threads", float64(o.Threads), 1 << 12},
 	} {

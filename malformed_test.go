@@ -290,8 +290,8 @@ var refusedOptions = []struct {
 	class  error
 	want   string
 }{
-	{"hardly any memory", llama, Options{Device: "cpu", Memory: 1e-12}, ErrOutOfMemory, `not enough memory: besides the weights SIZE are needed (constants SIZE, step SIZE, state of 16 sequences SIZE, cache from SIZE), and SIZE of the SIZE free in the main memory may be used; fewer sequences or a larger share would help`},
-	{"hardly any memory and no cache", "nemotron-h-mamba-only", Options{Memory: 1e-12}, ErrOutOfMemory, `not enough memory: besides the weights SIZE are needed (constants SIZE, step SIZE, state of 16 sequences SIZE, cache from SIZE), and SIZE of the SIZE free in the main memory may be used; fewer sequences or a larger share would help`},
+	{"hardly any memory", llama, Options{Device: "cpu", Memory: 1e-12}, ErrOutOfMemory, `not enough memory: besides the weights SIZE are needed (constants SIZE, step SIZE, state of 16 sequences SIZE, kept states SIZE, cache from SIZE), and SIZE of the SIZE free in the main memory may be used; fewer sequences or a larger share would help`},
+	{"hardly any memory and no cache", "nemotron-h-mamba-only", Options{Memory: 1e-12}, ErrOutOfMemory, `not enough memory: besides the weights SIZE are needed (constants SIZE, step SIZE, state of 16 sequences SIZE, kept states SIZE, cache from SIZE), and SIZE of the SIZE free in the main memory may be used; fewer sequences or a larger share would help`},
 	{"a context that does not fit", llama, Options{Device: "cpu", Context: 1 << 27, Memory: 0.01}, ErrOutOfMemory, `not enough memory: a context of 134217728 tokens needs a cache of SIZE, and of the SIZE free in the main memory SIZE are left for it; a shorter context or a larger share would help`},
 	{"more memory than there is", llama, Options{Device: "cpu", Memory: 1.5}, ErrRequest, `the share of the memory is 1.5, want 0 to 1`},
 	{"a negative context", llama, Options{Context: -1}, ErrRequest, `the context is -1, want 0 to 134217728`},

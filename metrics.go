@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/godwit-llm/godwit/internal/engine"
+	"github.com/godwit-llm/godwit/internal/kv"
 )
 
 // Metrics is what a model's engine does and has done since Open, as plain
@@ -12,8 +13,11 @@ type Metrics struct {
 	Queued  int // requests that wait
 	Running int // requests that share the steps
 
-	Pages, FreePages int // of the key/value cache, of 16 tokens each
-	Slots, FreeSlots int // places for running requests
+	Pages, FreePages         int // of the key/value cache, of 16 tokens each; FreePages hold nothing
+	CachedPages              int // hold what no request uses now, and go when room is needed
+	PinnedPages              int
+	Slots, FreeSlots         int // places for running requests
+	Snapshots, HostSnapshots int // kept recurrent states, on the device and in host memory
 
 	Submitted uint64 // requests, without those that were refused
 	Refused   uint64 // because the queue was full
@@ -22,16 +26,32 @@ type Metrics struct {
 	Failed    uint64
 
 	Steps        uint64
+	Preempted    uint64 // times that a request had to give way to others
 	PromptTokens uint64 // computed in prompt passes
+	ReusedTokens uint64 // of prompts, that were computed before
 	OutputTokens uint64 // sampled
 
 	PromptRate float64 // tokens/s over the last ten seconds
 	OutputRate float64
 
+	Prefixes PrefixLookups
+
 	StepTime   Histogram // of one step
 	QueueTime  Histogram // from Start to admission
 	FirstToken Histogram // from Start to the first token
 	InterToken Histogram // from one token of a request to its next
+}
+
+// PrefixLookups counts what came of looking for the beginnings of prompts among
+// what was computed before. Each lookup has one reason.
+type PrefixLookups struct {
+	Hit        uint64 // the request started behind all that it shares with an earlier one
+	Partial    uint64 // behind a part of it: there was no snapshot of the recurrent state at its end
+	NoSnapshot uint64 // at its beginning: there was no snapshot within what it shares
+	Evicted    uint64 // what would have helped more had been evicted
+	TooShort   uint64 // the prompt is too short to be looked up
+	Miss       uint64 // nothing with that beginning was computed before
+	Tokens     uint64 // that were looked up
 }
 
 // Histogram counts durations, in seconds.
@@ -73,12 +93,23 @@ func (m *Model) Metrics() Metrics {
 	e := m.engine.Metrics()
 	return Metrics{
 		Queued: e.Queued, Running: e.Running,
-		Pages: e.Pages, FreePages: e.FreePages, Slots: e.Slots, FreeSlots: e.FreeSlots,
+		Pages: e.Pages, FreePages: e.FreePages, CachedPages: e.CachedPages, PinnedPages: e.PinnedPages,
+		Slots: e.Slots, FreeSlots: e.FreeSlots, Snapshots: e.Snapshots, HostSnapshots: e.HostSnapshots,
 		Submitted: e.Submitted, Refused: e.Refused, Finished: e.Finished, Cancelled: e.Cancelled, Failed: e.Failed,
-		Steps: e.Steps, PromptTokens: e.PromptTokens, OutputTokens: e.OutputTokens,
+		Steps: e.Steps, Preempted: e.Preempted,
+		PromptTokens: e.PromptTokens, ReusedTokens: e.ReusedTokens, OutputTokens: e.OutputTokens,
+		Prefixes:   prefixLookups(e.Lookups),
 		PromptRate: e.PromptRate, OutputRate: e.OutputRate,
 		StepTime: histogram(e.StepTime), QueueTime: histogram(e.QueueTime),
 		FirstToken: histogram(e.FirstToken), InterToken: histogram(e.InterToken),
+	}
+}
+
+func prefixLookups(l kv.Lookups) PrefixLookups {
+	r := l.Reasons
+	return PrefixLookups{
+		Hit: r[kv.Hit], Partial: r[kv.Partial], NoSnapshot: r[kv.NoSnapshot],
+		Evicted: r[kv.Evicted], TooShort: r[kv.TooShort], Miss: r[kv.Miss], Tokens: l.Looked,
 	}
 }
 

@@ -78,7 +78,7 @@ func TestDrain(t *testing.T) {
 		t.Errorf("got %d tokens (%v), want 300", len(r.IDs), err)
 	}
 	got := m.Metrics()
-	if got.Finished != 1 || got.OutputTokens != 300 || got.PromptTokens != 2 || got.Running != 0 || got.FreeSlots != got.Slots || got.FreePages != got.Pages {
+	if got.Finished != 1 || got.OutputTokens != 300 || got.PromptTokens != 2 || got.Running != 0 || got.FreeSlots != got.Slots || got.FreePages+got.CachedPages != got.Pages {
 		t.Errorf("got %+v, want one finished request and nothing held", got)
 	}
 	if got.FirstToken.Count() != 1 || got.InterToken.Count() != 299 || got.StepTime.Count() != got.Steps || got.OutputRate <= 0 {

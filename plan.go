@@ -14,17 +14,24 @@ type Plan struct {
 	Scratch      int64 // activations and logits of the largest step
 	Cache        int64 // keys and values of CacheTokens positions
 	State        int64 // recurrent state of MaxSequences sequences
+	Snapshots    int64 // recurrent states that are kept for later requests
+	HostMemory   int64 // of the host, for more of them
 	Free         int64 // that the machine had when the plan was made; 0: not known
 	Context      int   // most tokens of one sequence
 	CacheTokens  int   // that all sequences together can hold
 	MaxSequences int
 	Warnings     []string // where the plan is less than what was asked for
 
-	limits model.Limits
+	limits     model.Limits
+	stepTokens int // of a step in which requests decode
+	spacing    int // tokens between two snapshots in the middle of a prompt
 }
 
 const (
-	pageSize    = 16 // positions
+	pageSize    = 16      // positions
+	emptyPage   = 1 << 10 // positions at least, where there is no cache: pages are numbers only
+	emptyPages  = 1 << 8  // of a sequence then, at most
+	keptPages   = 4       // times what all sequences can use at most, to keep some for later
 	stepOutputs = 64
 	unknownFree = 8 << 30 // bytes, where the system does not tell what is free
 )
@@ -35,13 +42,15 @@ type machine struct {
 	free       int64   // bytes; 0: not known
 	share      float64 // of the free memory that may be used, unless Options says otherwise
 	tokens     int     // of one step
+	beside     int     // of prompts beside decoding sequences, unless Options says otherwise
+	spacing    int     // tokens between two snapshots in the middle of a prompt
 	activation int     // bytes of an activation and of a value in the cache
 	resident   bool    // weights are copied into its memory; they are mapped otherwise
 }
 
 // mainMemory is where the CPU's models live.
 func mainMemory() machine {
-	return machine{name: "the main memory", free: freeMemory(), share: 0.5, tokens: 256, activation: 4}
+	return machine{name: "the main memory", free: freeMemory(), share: 0.5, tokens: 256, beside: 64, spacing: 256, activation: 4}
 }
 
 // stepLimits returns the sizes of a step; pages and sequences come later.
@@ -51,7 +60,7 @@ func (m machine) stepLimits(opts Options) model.Limits {
 		sequences = 16
 	}
 	return model.Limits{
-		Tokens: max(m.tokens, sequences), Outputs: max(stepOutputs, sequences),
+		Tokens: max(m.tokens, sequences, opts.StepTokens), Outputs: max(stepOutputs, sequences),
 		Sequences: sequences, PageSize: pageSize,
 	}
 }
@@ -64,6 +73,10 @@ func newPlan(a *model.Account, opts Options, m machine) (Plan, error) {
 		Weights: a.WeightBytes(), Constants: a.Constants, Scratch: a.ScratchBytes,
 		State: int64(l.Sequences) * a.SequenceBytes, Free: m.free,
 		Context: a.Config.Context, MaxSequences: l.Sequences,
+		stepTokens: opts.StepTokens, spacing: m.spacing,
+	}
+	if p.stepTokens == 0 {
+		p.stepTokens = min(l.Sequences+m.beside, l.Tokens)
 	}
 	if opts.Context > 0 {
 		p.Context = opts.Context
@@ -75,9 +88,13 @@ func newPlan(a *model.Account, opts Options, m machine) (Plan, error) {
 		p.warn("the weights need %s and %s are free: parts of them will be read from the disk again and again", Bytes(p.Weights), Bytes(m.free))
 	}
 	if a.PageBytes == 0 {
-		l.PageSize = p.Context // there is no cache: one page a sequence, which is a number only
+		l.PageSize = max(emptyPage, pagesFor(p.Context, emptyPages))
 	}
 	l.Pages = l.Sequences * pagesFor(p.Context, l.PageSize)
+	if !opts.NoPrefixCache {
+		l.Pages *= keptPages
+		p.keep(&l, a, opts, m)
+	}
 	if err := p.fit(&l, a.PageBytes, opts, m); err != nil {
 		return p, err
 	}
@@ -94,19 +111,46 @@ func (p *Plan) warn(format string, args ...any) {
 	p.Warnings = append(p.Warnings, fmt.Sprintf(format, args...))
 }
 
-// fit cuts the cache to its share of the free memory, and the context to the
-// cache.
-func (p *Plan) fit(l *model.Limits, pageBytes int64, opts Options, m machine) error {
-	share := opts.Memory
+// allowed returns how much memory may be used.
+func (p *Plan) allowed(opts Options, m machine) int64 {
+	share, free := opts.Memory, p.Free
 	if share == 0 {
 		share = m.share
 	}
+	if free <= 0 {
+		free = unknownFree
+	}
+	return int64(share * float64(free))
+}
+
+// keep plans room for snapshots of recurrent states.
+func (p *Plan) keep(l *model.Limits, a *model.Account, opts Options, m machine) {
+	if a.SequenceBytes == 0 {
+		return
+	}
+	bytes, most := opts.SnapshotMemory, int64(1<<20)
+	if bytes == 0 {
+		bytes = p.allowed(opts, m) - p.Constants - p.Scratch - p.State
+		if m.resident {
+			bytes -= p.Weights
+		}
+		bytes, most = max(bytes/4, 0), int64(4*l.Sequences+16)
+	}
+	l.Snapshots = int(min(bytes/a.SequenceBytes, most))
+	l.HostSnapshots = int(min(opts.HostMemory/a.SequenceBytes, 1<<20))
+	p.Snapshots = int64(l.Snapshots) * a.SequenceBytes
+	p.HostMemory = int64(l.HostSnapshots) * a.SequenceBytes
+}
+
+// fit cuts the cache to its share of the free memory, and the context to the
+// cache.
+func (p *Plan) fit(l *model.Limits, pageBytes int64, opts Options, m machine) error {
 	free := p.Free
 	if free <= 0 {
 		free = unknownFree
 	}
-	allowed := int64(share * float64(free))
-	parts := p.Constants + p.Scratch + p.State
+	allowed := p.allowed(opts, m)
+	parts := p.Constants + p.Scratch + p.State + p.Snapshots
 	besides := "besides the weights "
 	if m.resident {
 		parts += p.Weights
@@ -115,8 +159,8 @@ func (p *Plan) fit(l *model.Limits, pageBytes int64, opts Options, m machine) er
 	budget := allowed - parts
 	if budget < pageBytes {
 		return &Error{Class: ErrOutOfMemory, Err: fmt.Errorf(
-			"not enough memory: %s%s are needed (constants %s, step %s, state of %d sequences %s, cache from %s), and %s of the %s free in %s may be used; fewer sequences or a larger share would help",
-			besides, Bytes(parts+pageBytes), Bytes(p.Constants), Bytes(p.Scratch), l.Sequences, Bytes(p.State), Bytes(pageBytes), Bytes(allowed), Bytes(free), m.name)}
+			"not enough memory: %s%s are needed (constants %s, step %s, state of %d sequences %s, kept states %s, cache from %s), and %s of the %s free in %s may be used; fewer sequences or a larger share would help",
+			besides, Bytes(parts+pageBytes), Bytes(p.Constants), Bytes(p.Scratch), l.Sequences, Bytes(p.State), Bytes(p.Snapshots), Bytes(pageBytes), Bytes(allowed), Bytes(free), m.name)}
 	}
 	if pageBytes == 0 || budget/pageBytes >= int64(l.Pages) {
 		return nil

@@ -17,8 +17,9 @@ const module = "github.com/godwit-llm/godwit"
 var imports = map[string][]string{
 	"/cmd/godwit":             {"", "/internal/builtin", "/internal/chat", "/internal/hub", "/internal/jinja", "/internal/server", "/internal/tokenizer"},
 	"/internal/server":        {""},
-	"":                        {"/internal/builtin", "/internal/chat", "/internal/cuda", "/internal/engine", "/internal/kernels", "/internal/model", "/internal/ops", "/internal/safetensors", "/internal/tokenizer"},
-	"/internal/engine":        {"/internal/kv", "/internal/model", "/internal/ops"},
+	"":                        {"/internal/builtin", "/internal/chat", "/internal/cuda", "/internal/engine", "/internal/kernels", "/internal/kv", "/internal/model", "/internal/ops", "/internal/safetensors", "/internal/tokenizer"},
+	"/internal/engine":        {"/internal/kv", "/internal/model", "/internal/ops", "/internal/scheduler"},
+	"/internal/scheduler":     {"/internal/kv"},
 	"/internal/model":         {"/internal/ops", "/internal/safetensors", "/internal/vec"},
 	"/internal/ops":           {"/internal/vec"},
 	"/internal/ops/opstest":   {"/internal/ops"},

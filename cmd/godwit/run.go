@@ -73,7 +73,7 @@ func run(cmd *cobra.Command, c *console, f *runFlags, args []string) error {
 		return err
 	}
 	bar := newLoadBar(c)
-	m, err := openModel(cmd.Context(), dir, godwit.Options{Device: f.device, Context: f.context, MaxSequences: 1, OnEvent: bar.event})
+	m, err := openModel(cmd.Context(), dir, godwit.Options{Device: f.device, Context: f.context, MaxSequences: 1, NoPrefixCache: true, OnEvent: bar.event})
 	bar.done()
 	if err != nil {
 		return err

@@ -50,7 +50,7 @@ most likely tokens after ids[:i+1].`,
 				return err
 			}
 			bar := newLoadBar(c)
-			m, err := openModel(cmd.Context(), dir, godwit.Options{Device: device, MaxSequences: 1, OnEvent: bar.event})
+			m, err := openModel(cmd.Context(), dir, godwit.Options{Device: device, MaxSequences: 1, NoPrefixCache: true, OnEvent: bar.event})
 			bar.done()
 			if err != nil {
 				return err

@@ -52,7 +52,7 @@ func (e *Engine) answer() bool {
 	if err := c.ctx.Err(); err != nil {
 		c.done <- err
 	} else {
-		c.done <- c.run(e.backend)
+		c.done <- c.run(e.Backend)
 	}
 	return true
 }

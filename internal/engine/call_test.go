@@ -32,7 +32,7 @@ func TestDo(t *testing.T) {
 		})
 		all.Go(func() {
 			err := e.Do(t.Context(), func(b ops.Backend) error {
-				if b != e.backend || len(e.active) != 0 {
+				if b != e.Backend || len(e.live) != 0 {
 					return errors.New("requests are running")
 				}
 				return nil

@@ -4,6 +4,9 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/godwit-llm/godwit/internal/kv"
+	"github.com/godwit-llm/godwit/internal/scheduler"
 )
 
 // Metrics is what an engine does and has done, as plain values. Counters only
@@ -12,8 +15,11 @@ type Metrics struct {
 	Queued  int // requests that wait
 	Running int // requests that share the steps
 
-	Pages, FreePages int // of the cache
-	Slots, FreeSlots int // places for running sequences
+	Pages, FreePages         int // of the cache; FreePages hold nothing
+	CachedPages              int // hold what nobody uses now, and go when room is needed
+	PinnedPages              int
+	Slots, FreeSlots         int // places for running sequences
+	Snapshots, HostSnapshots int // of recurrent states, on the device and in host memory
 
 	Submitted uint64 // requests, without those that were refused
 	Refused   uint64 // because the queue was full
@@ -22,11 +28,15 @@ type Metrics struct {
 	Failed    uint64
 
 	Steps        uint64
+	Preempted    uint64 // times that a sequence had to give way
 	PromptTokens uint64 // computed in prompt passes
+	ReusedTokens uint64 // of prompts, that were computed before
 	OutputTokens uint64 // sampled
 
 	PromptRate float64 // tokens/s over the last ten seconds
 	OutputRate float64
+
+	Lookups kv.Lookups
 
 	StepTime   Histogram // of one step
 	QueueTime  Histogram // from submission to admission
@@ -87,8 +97,15 @@ func (m *meter) add(change func(*Metrics)) {
 	m.mu.Unlock()
 }
 
-// step counts a step that took so long and computed so many tokens of prompts.
-func (m *meter) step(took time.Duration, prompt int, now time.Time) {
+// step counts a step and how long it took. Ids of the output that are computed
+// once more, because their pages had to go, count as prompt.
+func (m *meter) step(t *scheduler.Step, took time.Duration, now time.Time) {
+	prompt := t.Tokens
+	for i := range t.Pieces {
+		if p := &t.Pieces[i]; p.Decoded() {
+			prompt--
+		}
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.m.Steps++

@@ -3,25 +3,42 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
 	"sync"
 	"time"
-
-	"github.com/godwit-llm/godwit/internal/kv"
-	"github.com/godwit-llm/godwit/internal/ops"
 )
 
-// Request asks for a continuation of ids, or, with Score, for the
-// log-probabilities of the ids themselves.
+// Request asks for a continuation of ids; or for the log-probabilities of the
+// ids themselves; or for one vector that stands for them; or for keeping what
+// is computed for them.
 type Request struct {
 	IDs       []int32
-	MaxTokens int     // at most this many new ids; 0 with Score
+	MaxTokens int     // at most this many new ids, where some are asked for
 	Stop      []int32 // ids that end the generation; they are not part of it
 	Sampling  Sampling
 	Top       int // most likely tokens to report beside each token
-	Score     bool
+	Priority  int // the higher goes first
+
+	Score   bool    // the log-probabilities of IDs
+	Pooling Pooling // their vector
+	Pin     string  // not "": keep them under this name
+
+	// Marks are numbers of ids, ascending, after which other requests are
+	// likely to go on otherwise: the end of a system prompt, the end of a turn.
+	Marks []int
 }
+
+// generates reports whether new ids are wanted.
+func (r *Request) generates() bool { return !r.Score && r.Pooling == NoPooling && r.Pin == "" }
+
+// Pooling says how the hidden states of a sequence become one vector.
+type Pooling uint8
+
+// The ways of pooling.
+const (
+	NoPooling Pooling = iota
+	MeanPooling
+	LastPooling // the hidden state of the last id
+)
 
 // Sampling says how tokens are chosen. The zero value is greedy.
 type Sampling struct {
@@ -64,10 +81,10 @@ type Outcome struct {
 	PromptTime    time.Duration // from admission to the first token
 	DecodeTime    time.Duration // from the first token to the last
 	DecodedTokens int           // tokens of decode steps, a stop id included; the prompt pass yields one more
+	ReusedTokens  int           // ids of the prompt that were computed before
+	Preemptions   int           // how often it had to give way to others
+	Vector        []float32     // with Pooling
 }
-
-// ErrRequest is wrapped by the errors about requests that can never run.
-var ErrRequest = errors.New("invalid request")
 
 // ErrCancelled is the cause of a request that its context or Cancel ended.
 var ErrCancelled = errors.New("cancelled")
@@ -133,106 +150,4 @@ func (s *Stream) notify() {
 	case s.signal <- struct{}{}:
 	default:
 	}
-}
-
-// sequence is a request on its way through the engine.
-type sequence struct {
-	Request
-	ctx    context.Context
-	stream *Stream
-	held   kv.Sequence
-
-	ids       []int32 // prompt and output
-	prompt    int
-	fed       int // ids that have been put into a step
-	edits     *edits
-	queued    time.Time
-	admitted  time.Time
-	first     time.Time
-	decoded   int
-	lastToken time.Time
-	ended     bool
-	reason    Reason
-}
-
-func newSequence(ctx context.Context, r Request) *sequence {
-	ctx, cancel := context.WithCancel(ctx)
-	return &sequence{
-		Request: r, ctx: ctx, ids: slices.Clone(r.IDs), prompt: len(r.IDs), queued: time.Now(),
-		edits:  newEdits(r.Sampling, r.IDs),
-		stream: &Stream{signal: make(chan struct{}, 1), cancel: cancel},
-	}
-}
-
-// positions returns how many cache positions the sequence may come to need.
-func (q *sequence) positions() int { return q.prompt + q.MaxTokens }
-
-// decoding reports whether the prompt has been read.
-func (q *sequence) decoding() bool { return q.fed >= q.prompt }
-
-// sampling returns how the row at position p is to be sampled.
-func (q *sequence) sampling(p int) ops.Sampling {
-	if q.Score {
-		s := ops.Sampling{Score: true, Top: q.Top}
-		if p+1 < len(q.ids) {
-			s.Target = q.ids[p+1]
-		}
-		return s
-	}
-	s := q.Sampling
-	return ops.Sampling{
-		Temperature: s.Temperature, TopK: s.TopK, TopP: s.TopP, MinP: s.MinP,
-		Edits: q.edits.current(), Seed: s.Seed, Step: uint64(len(q.ids) - q.prompt), Top: q.Top,
-	}
-}
-
-// promptPart returns how many of the n tokens that were fed last belong to the
-// prompt.
-func (q *sequence) promptPart(n int) int { return max(0, min(n, q.prompt-(q.fed-n))) }
-
-// accept takes a sampled row at position p, which may end the sequence.
-func (q *sequence) accept(p int, r ops.Sampled, now time.Time) {
-	t := Token{ID: r.ID, LogProb: r.LogProb, TopIDs: r.TopIDs, TopLogs: r.TopLogs}
-	if q.Score {
-		q.stream.push(t)
-		if p+1 == len(q.ids) {
-			q.first, q.lastToken = now, now
-			q.end(Length, -1, nil)
-		}
-		return
-	}
-	if q.first.IsZero() {
-		q.first = now
-	} else {
-		q.decoded++
-	}
-	q.lastToken = now
-	if slices.Contains(q.Stop, r.ID) {
-		q.end(Stopped, r.ID, nil)
-		return
-	}
-	q.ids = append(q.ids, r.ID)
-	q.edits.add(r.ID)
-	q.stream.push(t)
-	if len(q.ids)-q.prompt >= q.MaxTokens {
-		q.end(Length, -1, nil)
-	}
-}
-
-func (q *sequence) end(reason Reason, stop int32, err error) {
-	q.ended, q.reason = true, reason
-	o := Outcome{Reason: reason, StopID: stop, DecodedTokens: q.decoded}
-	if !q.admitted.IsZero() {
-		o.Queued = q.admitted.Sub(q.queued)
-	}
-	if !q.first.IsZero() {
-		o.PromptTime = q.first.Sub(q.admitted)
-		o.DecodeTime = q.lastToken.Sub(q.first)
-	}
-	q.stream.end(o, err)
-}
-
-// cancelled ends a sequence whose context is done.
-func (q *sequence) cancelled() {
-	q.end(Cancelled, -1, fmt.Errorf("engine: %w: %w", ErrCancelled, context.Cause(q.ctx)))
 }

@@ -48,6 +48,7 @@ type Backend struct {
 	chunks      chunks
 	gatedNorm   gatedNorm
 	making      random
+	hosts       hosts
 }
 
 var _ ops.Backend = (*Backend)(nil)
@@ -76,7 +77,7 @@ func (b *Backend) families() []family {
 	return []family{
 		&b.embedding, &b.norm, &b.rotary, &b.elements, &b.linear, &b.gemm, &b.attention, &b.prompt, &b.sampler,
 		&b.convolution, &b.scan, &b.chunks, &b.gatedNorm,
-		&b.making,
+		&b.making, &b.hosts,
 	}
 }
 

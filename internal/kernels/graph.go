@@ -183,7 +183,7 @@ func (b *Backend) settle() {
 func (b *Backend) choose() error {
 	g, st := &b.graphs, &b.step
 	g.mode, g.current, g.next = plain, nil, 0
-	if b.opt.Eager || st.r == 0 || st.pieces != 1 || st.s != st.n {
+	if b.opt.Eager || st.r == 0 || st.batch.Hidden > 0 || st.pieces != 1 || st.s != st.n {
 		return nil
 	}
 	if g.moved != st.moved {

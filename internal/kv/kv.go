@@ -1,64 +1,123 @@
-// Package kv hands out cache pages and recurrent-state slots to sequences.
+// Package kv decides which pages of the key/value cache and which rows of
+// recurrent state belong to whom: the pages of running sequences, and what is
+// kept of sequences that have ended, so that a later one with the same
+// beginning starts behind it.
+//
 // It counts; it holds no tensors, knows no device and takes no locks: the
-// engine loop is its only caller.
+// scheduler is its only caller. What a device has to copy comes out as a list
+// of moves.
 package kv
 
-import "fmt"
-
-// Pool is a fixed number of pages and slots.
-type Pool struct {
-	pageSize int
-	pages    []int32 // free ones
-	slots    []int32 // free ones
-	total    int
+// Config says how much there is to hand out.
+type Config struct {
+	Pages, PageSize int
+	Slots           int  // rows of recurrent state for running sequences
+	Recurrent       bool // sequences have a recurrent state: starting behind a prefix takes a snapshot
+	Prefixes        bool // keep what was computed for sequences with the same beginning
+	Snapshots       int  // rows of recurrent state for snapshots, behind those of the slots
+	HostSnapshots   int  // rows in host memory
+	Least           int  // fewest tokens that are worth starting behind; 0 means PageSize
 }
 
-// Sequence is what one sequence holds: a slot, and the pages of its positions
-// in order.
+// Move is a copy that a device has to make, in the order of the list and
+// before the step that the list comes with.
+type Move struct {
+	Kind     MoveKind
+	From, To int32
+}
+
+// MoveKind says what From and To are.
+type MoveKind uint8
+
+// The kinds of moves.
+const (
+	CopyPage  MoveKind = iota // pages, in all attention layers
+	CopyState                 // rows of state: slots and snapshots
+	SaveState                 // a row of state to a row in host memory
+	LoadState                 // a row in host memory to a row of state
+)
+
+func (k MoveKind) String() string {
+	return [...]string{"copy page", "copy state", "save state", "load state"}[k]
+}
+
+// Sequence is what one running sequence holds.
 type Sequence struct {
 	Slot  int32
-	Pages []int32
+	Pages []int32 // of its positions, in order
+
+	last *node // the last full page that the tree knows; the root if there is none
 }
 
-// New returns a pool in which all pages and slots are free.
-func New(pages, pageSize, slots int) *Pool {
-	p := &Pool{pageSize: pageSize, total: pages}
-	for i := pages - 1; i >= 0; i-- {
-		p.pages = append(p.pages, int32(i))
+// Cache hands out pages and slots, and finds what was computed before.
+type Cache struct {
+	Config
+	pages     pool
+	slots     []int32 // free ones
+	tree      tree
+	snapshots snapshots
+	moves     []Move
+	path      []*node // of the lookup under way
+	lookups   Lookups
+}
+
+// New returns a cache in which everything is free.
+func New(c Config) *Cache {
+	if c.Least == 0 {
+		c.Least = c.PageSize
 	}
-	for i := slots - 1; i >= 0; i-- {
-		p.slots = append(p.slots, int32(i))
+	if !c.Recurrent || !c.Prefixes {
+		c.Snapshots, c.HostSnapshots = 0, 0
 	}
-	return p
+	k := &Cache{Config: c, pages: newPool(c.Pages), slots: numbers(0, c.Slots)}
+	k.tree = newTree(min(4*c.Pages, 1<<16))
+	k.snapshots = newSnapshots(c)
+	return k
+}
+
+// numbers returns n numbers from first on, for taking from the end: the
+// smallest comes last.
+func numbers(first, n int) []int32 {
+	out := make([]int32, n)
+	for i := range out {
+		out[i] = int32(first + n - 1 - i)
+	}
+	return out
 }
 
 // Need returns the number of pages that hold n positions.
-func (p *Pool) Need(n int) int { return (n + p.pageSize - 1) / p.pageSize }
+func (c *Cache) Need(n int) int { return (n + c.PageSize - 1) / c.PageSize }
 
-// Fits reports whether n positions would fit into an empty pool.
-func (p *Pool) Fits(n int) bool { return p.Need(n) <= p.total }
+// Room returns the number of pages that one sequence can come to hold: all but
+// the pinned ones.
+func (c *Cache) Room() int { return c.Config.Pages - c.tree.pinned }
 
-// Free returns the number of free pages and slots.
-func (p *Pool) Free() (pages, slots int) { return len(p.pages), len(p.slots) }
-
-// Take reserves a slot and the pages for n positions, or nothing.
-func (p *Pool) Take(n int) (Sequence, bool) {
-	need := p.Need(n)
-	if need > len(p.pages) || len(p.slots) == 0 {
-		return Sequence{}, false
-	}
-	left := len(p.pages) - need
-	s := Sequence{Slot: p.slots[len(p.slots)-1], Pages: append([]int32(nil), p.pages[left:]...)}
-	p.pages = p.pages[:left]
-	p.slots = p.slots[:len(p.slots)-1]
-	return s, true
+// Moves returns what is to be copied since the last call. The list is valid
+// until the next call of another method.
+func (c *Cache) Moves() []Move {
+	moves := c.moves
+	c.moves = c.moves[:0]
+	return moves
 }
 
-// Give takes a sequence's slot and pages back.
-func (p *Pool) Give(s Sequence) {
-	if len(p.pages)+len(s.Pages) > p.total {
-		panic(fmt.Sprintf("kv: %d pages given back to a pool of %d that has %d free", len(s.Pages), p.total, len(p.pages)))
+func (c *Cache) move(kind MoveKind, from, to int32) {
+	c.moves = append(c.moves, Move{kind, from, to})
+}
+
+// Usage is how much of everything is in use.
+type Usage struct {
+	Pages, FreePages     int // FreePages hold nothing
+	CachedPages          int // hold what nobody uses now and go when room is needed
+	PinnedPages          int
+	Slots, FreeSlots     int
+	Snapshots, HostSaved int // in the rows of the device and of the host
+}
+
+// Usage returns how much is in use now.
+func (c *Cache) Usage() Usage {
+	return Usage{
+		Pages: c.Config.Pages, FreePages: len(c.pages.free), CachedPages: c.tree.idle.len, PinnedPages: c.tree.pinned,
+		Slots: c.Config.Slots, FreeSlots: len(c.slots),
+		Snapshots: c.Config.Snapshots - len(c.snapshots.device), HostSaved: c.HostSnapshots - len(c.snapshots.host),
 	}
-	p.pages = append(p.pages, s.Pages...)
-	p.slots = append(p.slots, s.Slot)
 }

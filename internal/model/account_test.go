@@ -283,8 +283,8 @@ func TestAccountFigures(t *testing.T) {
 		{"page", a.PageBytes, 16 * 262144},
 		{"state", a.SequenceBytes, 0},
 		// residual stream and its norm, the wider of two scratch rows, the
-		// attention's output, rows for the head, logits
-		{"scratch", a.ScratchBytes, 4 * (256*(2*hidden+max(qkv, ffn)+hidden) + 64*(hidden+vocab))},
+		// attention's output, rows that results are wanted of, logits
+		{"scratch", a.ScratchBytes, 4 * (256*(2*hidden+max(qkv, ffn)+hidden) + 256*hidden + 64*vocab)},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s: got %d, want %d", c.name, c.got, c.want)

@@ -34,14 +34,16 @@ func (d *decoder) forward(s *step) ops.Tensor {
 		l.mixer.forward(s, x, h)
 		s.see(l.layer, x)
 	}
-	logits := s.logits.Top(s.outputs)
+	logits := s.logits.Top(s.outputs - s.hidden)
 	if s.outputs == 0 {
 		return logits // a piece of a prompt that is not its end
 	}
 	last, h := s.last.Top(s.outputs), s.h.Top(s.outputs)
 	s.Gather(last, x)
 	s.Norm(h, last, d.norm)
-	s.Linear(logits, h, d.head, ops.Epilogue{})
+	if logits.Rows > 0 {
+		s.Linear(logits, h.Top(logits.Rows), d.head, ops.Epilogue{})
+	}
 	return logits
 }
 
@@ -51,6 +53,7 @@ type step struct {
 	ops.Backend
 	*memory
 	n, outputs int
+	hidden     int // of the outputs
 	observe    func(layer int, x ops.Tensor)
 }
 
@@ -82,16 +85,28 @@ type Limits struct {
 	Sequences int // with a recurrent state
 	Pages     int // of the cache, in each attention layer
 	PageSize  int // positions in a page
+
+	Snapshots     int // rows of recurrent state behind those of the sequences
+	HostSnapshots int // rows of recurrent state in host memory
 }
 
 // memory is what a model needs besides its weights.
 type memory struct {
 	x       ops.Tensor // [tokens, hidden] residual stream, float32
 	h       ops.Tensor // [tokens, hidden] its norm
-	last    ops.Tensor // [outputs, hidden] rows of x whose logits are wanted
+	last    ops.Tensor // [outputs, hidden] rows of x whose results are wanted
 	logits  ops.Tensor // [outputs, vocabulary]
 	buffers []ops.Tensor
 	routing ops.Routes
+	kept
+}
+
+// kept is what lasts from one step to the next, of all layers: rows by page,
+// and by slot or snapshot.
+type kept struct {
+	caches []ops.Cache
+	states []ops.Tensor // [sequences+snapshots, width]
+	host   []ops.Tensor // [host snapshots, width], for each of states
 }
 
 // allocator hands out a model's memory and keeps the first fault.
@@ -100,6 +115,7 @@ type allocator struct {
 	limits Limits
 	widths []int // of the scratch buffers
 	topK   int
+	kept   kept
 	err    error
 }
 
@@ -116,29 +132,38 @@ func (a *allocator) scratch(widths ...int) {
 func (a *allocator) routes(topK int) { a.topK = max(a.topK, topK) }
 
 func (a *allocator) cache(kvHeads, headDim int) ops.Cache {
-	return kept(a, func() (ops.Cache, error) {
+	c := get(a, func() (ops.Cache, error) {
 		return a.to.Cache(a.limits.Pages, a.limits.PageSize, kvHeads, headDim)
 	})
+	a.kept.caches = append(a.kept.caches, c)
+	return c
 }
 
-// state reserves a row of the given width for each sequence.
+// state reserves a row of the given width for each sequence and each snapshot.
 func (a *allocator) state(width int) ops.Tensor {
-	return kept(a, func() (ops.Tensor, error) { return a.to.State(a.limits.Sequences, width) })
+	l := a.limits
+	t := get(a, func() (ops.Tensor, error) { return a.to.State(l.Sequences+l.Snapshots, width) })
+	a.kept.states = append(a.kept.states, t)
+	if l.HostSnapshots > 0 {
+		h := get(a, func() (ops.Tensor, error) { return a.to.HostState(l.HostSnapshots, width) })
+		a.kept.host = append(a.kept.host, h)
+	}
+	return t
 }
 
 func (a *allocator) activation(rows, cols int) ops.Tensor {
-	return kept(a, func() (ops.Tensor, error) { return a.to.Activation(rows, cols) })
+	return get(a, func() (ops.Tensor, error) { return a.to.Activation(rows, cols) })
 }
 
 func (a *allocator) float(rows, cols int) ops.Tensor {
-	return kept(a, func() (ops.Tensor, error) { return a.to.Float(rows, cols) })
+	return get(a, func() (ops.Tensor, error) { return a.to.Float(rows, cols) })
 }
 
-// kept calls get unless something failed before.
-func kept[T any](a *allocator, get func() (T, error)) T {
+// get calls from unless something failed before.
+func get[T any](a *allocator, from func() (T, error)) T {
 	var out T
 	if a.err == nil {
-		out, a.err = get()
+		out, a.err = from()
 	}
 	return out
 }
@@ -153,14 +178,15 @@ func (d *decoder) allocate(to ops.Memory, limits Limits) (*memory, error) {
 	m := &memory{
 		x:      a.float(limits.Tokens, hidden),
 		h:      a.activation(max(limits.Tokens, limits.Outputs), hidden),
-		last:   a.float(limits.Outputs, hidden),
+		last:   a.float(max(limits.Tokens, limits.Outputs), hidden),
 		logits: a.float(limits.Outputs, vocab),
 	}
 	for _, width := range a.widths {
 		m.buffers = append(m.buffers, a.activation(limits.Tokens, width))
 	}
 	if a.topK > 0 {
-		m.routing = kept(a, func() (ops.Routes, error) { return to.Routes(limits.Tokens, a.topK) })
+		m.routing = get(a, func() (ops.Routes, error) { return to.Routes(limits.Tokens, a.topK) })
 	}
+	m.kept = a.kept
 	return m, a.err
 }

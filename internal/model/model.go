@@ -191,8 +191,15 @@ func (m *Model) Observe(batch *ops.Batch, see func(layer int, x ops.Tensor)) (op
 	if err := m.backend.Begin(batch); err != nil {
 		return ops.Tensor{}, err
 	}
-	s := &step{Backend: m.backend, memory: m.memory, n: len(batch.Tokens), outputs: len(batch.Outputs), observe: see}
+	s := &step{Backend: m.backend, memory: m.memory, n: len(batch.Tokens), outputs: len(batch.Outputs), hidden: batch.Hidden, observe: see}
 	return m.decoder.forward(s), nil
+}
+
+// HiddenStates copies the hidden states of the last step's last n outputs to dst, row
+// by row: the residual stream behind the last norm. Nothing but Sample may come
+// between the two.
+func (m *Model) HiddenStates(dst []float32, batch *ops.Batch) error {
+	return m.backend.Read(dst, m.memory.h.Top(len(batch.Outputs)).From(len(batch.Outputs)-batch.Hidden))
 }
 
 // check refuses a batch that the memory does not hold.
@@ -200,8 +207,8 @@ func (m *Model) check(b *ops.Batch) error {
 	if n := len(b.Tokens); n > m.Limits.Tokens {
 		return fmt.Errorf("model: batch has %d tokens, want at most %d", n, m.Limits.Tokens)
 	}
-	if n := len(b.Outputs); n > m.Limits.Outputs {
-		return fmt.Errorf("model: batch has %d output rows, want at most %d", n, m.Limits.Outputs)
+	if n := len(b.Outputs) - b.Hidden; n > m.Limits.Outputs {
+		return fmt.Errorf("model: batch has %d rows of logits, want at most %d", n, m.Limits.Outputs)
 	}
 	for i, id := range b.Tokens {
 		if id < 0 || int(id) >= m.Vocab {

@@ -21,8 +21,8 @@ type Account struct {
 }
 
 // Account binds the model to a memory that only counts; of the tensors it
-// needs names, types and shapes, no bytes. Limits.Pages and Limits.Sequences
-// do not matter: the figures are those of one.
+// needs names, types and shapes, no bytes. The figures are those of one page and
+// one sequence, whatever the limits say.
 func (d *Definition) Account(from Weights, limits Limits, activation int) (*Account, error) {
 	to := &counter{activation: int64(activation)}
 	w := newBinder(from, to)
@@ -36,6 +36,7 @@ func (d *Definition) Account(from Weights, limits Limits, activation int) (*Acco
 		a.ActiveExperts = float64(h.moe.topK) / float64(h.moe.experts)
 	}
 	limits.Pages, limits.Sequences = 1, 1
+	limits.Snapshots, limits.HostSnapshots = 0, 0
 	if _, err := decoder.allocate(to, limits); err != nil {
 		return nil, err
 	}
@@ -116,6 +117,8 @@ func (c *counter) State(rows, cols int) (ops.Tensor, error) {
 	c.state += 4 * int64(rows) * int64(cols)
 	return ops.Tensor{}, nil
 }
+
+func (c *counter) HostState(_, _ int) (ops.Tensor, error) { return ops.Tensor{}, nil }
 
 func (c *counter) Routes(n, topK int) (ops.Routes, error) {
 	c.scratch += 8 * int64(n) * int64(topK)

@@ -78,6 +78,12 @@ type Backend interface {
 	// in the step.
 	Sample(results []Sampled, logits Tensor, params []Sampling) error
 
+	// Copy copies n rows of src, from row from on, to dst, from row to on. The
+	// two are dense and of one type and width, the rows are not the same. Either
+	// may be memory of the host. It is called between steps, and comes after the
+	// operations of the step before and ahead of those of the next.
+	Copy(dst Tensor, to int, src Tensor, from, n int)
+
 	// Read copies a tensor to the host as float32, rows back to back. It is
 	// meant for tests and tools.
 	Read(dst []float32, t Tensor) error
@@ -102,6 +108,10 @@ type Memory interface {
 
 	// State returns zeroed float32 memory that lasts.
 	State(rows, cols int) (Tensor, error)
+
+	// HostState returns float32 memory of the host that lasts: for rows of State
+	// that Copy saves and loads.
+	HostState(rows, cols int) (Tensor, error)
 
 	// Routes returns scratch space for the routing of n rows.
 	Routes(n, topK int) (Routes, error)
@@ -131,7 +141,8 @@ type Batch struct {
 	Pages     []int32 // [s·MaxPages] page table, a row a sequence, -1 past the end
 	MaxPages  int
 	Slots     []int32 // [s] recurrent-state slot of each sequence
-	Outputs   []int32 // [r] rows whose logits are wanted, ascending
+	Outputs   []int32 // [r] rows whose results are wanted, ascending
+	Hidden    int     // of the outputs, the last ones whose hidden states are wanted instead of logits
 }
 
 // Sequences returns the number of sequences in the batch.

@@ -82,6 +82,14 @@ func (b *CPU) Float(rows, cols int) (Tensor, error) { return newFloats(rows, col
 // State allocates a zeroed float32 matrix.
 func (b *CPU) State(rows, cols int) (Tensor, error) { return newFloats(rows, cols), nil }
 
+// HostState allocates a float32 matrix.
+func (b *CPU) HostState(rows, cols int) (Tensor, error) { return newFloats(rows, cols), nil }
+
+// Copy copies at once.
+func (b *CPU) Copy(dst Tensor, to int, src Tensor, from, n int) {
+	copy(dst.singles(to, to+n), src.singles(from, from+n))
+}
+
 // Routes allocates the routing of n rows.
 func (b *CPU) Routes(n, topK int) (Routes, error) {
 	ids := make([]int32, n*topK)

@@ -63,6 +63,16 @@ func (t Tensor) Top(n int) Tensor {
 	return t
 }
 
+// From returns the rows from row n on.
+func (t Tensor) From(n int) Tensor {
+	if n > t.Rows {
+		panic(fmt.Sprintf("ops: rows from %d on of a tensor with %d", n, t.Rows))
+	}
+	t.Addr = unsafe.Add(t.Addr, n*t.Stride*t.Type.Size())
+	t.Rows -= n
+	return t
+}
+
 // Columns returns columns [from, to) of every row.
 func (t Tensor) Columns(from, to int) Tensor {
 	if from < 0 || to > t.Cols || from > to {

@@ -81,7 +81,7 @@ func parse(args []string, errOut io.Writer) (settings, error) {
 
 func (s *settings) generate(ctx context.Context, out, errOut io.Writer) error {
 	m, err := godwit.Open(s.model, godwit.Options{
-		Device: fmt.Sprintf("cuda:%d", s.device), MaxSequences: 1,
+		Device: fmt.Sprintf("cuda:%d", s.device), MaxSequences: 1, NoPrefixCache: true,
 		OnEvent: func(e godwit.Event) { s.tell(errOut, e) },
 	})
 	if err != nil {

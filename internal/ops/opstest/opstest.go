@@ -57,6 +57,7 @@ func Run(t *testing.T, o Options) {
 		{"GatedNorm", gatedNorm},
 		{"Route", route},
 		{"Experts", experts},
+		{"Copy", copies},
 		{"Sample", sample},
 	} {
 		t.Run(group.name, func(t *testing.T) {

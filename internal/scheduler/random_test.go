@@ -1,0 +1,269 @@
+package scheduler
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/godwit-llm/godwit/internal/kv"
+)
+
+// device is memory that holds, instead of keys, values and states, a hash of
+// the ids that they come from: what is read can be checked.
+type device struct {
+	pageSize     int
+	pages        [][]uint64
+	states, host []uint64
+}
+
+func newDevice(c kv.Config) *device {
+	d := &device{pageSize: c.PageSize, states: make([]uint64, c.Slots+c.Snapshots), host: make([]uint64, c.HostSnapshots)}
+	for range c.Pages {
+		d.pages = append(d.pages, make([]uint64, c.PageSize))
+	}
+	return d
+}
+
+func (d *device) move(m kv.Move) {
+	switch m.Kind {
+	case kv.CopyPage:
+		copy(d.pages[m.To], d.pages[m.From])
+	case kv.CopyState:
+		d.states[m.To] = d.states[m.From]
+	case kv.SaveState:
+		d.host[m.To] = d.states[m.From]
+	case kv.LoadState:
+		d.states[m.To] = d.host[m.From]
+	}
+}
+
+// prefixes returns a hash of each beginning of ids, the empty one first.
+func prefixes(ids []int32) []uint64 {
+	out := []uint64{1}
+	for _, id := range ids {
+		out = append(out, (out[len(out)-1]^uint64(id))*0x9E3779B97F4A7C15+1)
+	}
+	return out
+}
+
+// compute reads everything that a piece depends on, and writes its results.
+func (d *device) compute(p Piece, recurrent bool) error {
+	want := prefixes(p.IDs)
+	for i := range p.From {
+		if d.pages[p.Pages()[i/d.pageSize]][i%d.pageSize] != want[i+1] {
+			return fmt.Errorf("position %d of [%d:%d) is not what was computed for it", i, p.From, p.To)
+		}
+	}
+	if recurrent && p.From > 0 && d.states[p.Slot()] != want[p.From] {
+		return fmt.Errorf("the state before [%d:%d) is not that of the ids before it", p.From, p.To)
+	}
+	d.states[p.Slot()] = want[p.To]
+	return nil
+}
+
+// store writes a piece's positions. All pieces of a step read before or after
+// all have written, as the layers of a model do.
+func (d *device) store(p Piece) {
+	want := prefixes(p.IDs)
+	for i := p.From; i < p.To; i++ {
+		d.pages[p.Pages()[i/d.pageSize]][i%d.pageSize] = want[i+1]
+	}
+}
+
+// load is a random load on a scheduler with a device that is checked.
+type load struct {
+	rng   *rand.Rand
+	s     *Scheduler
+	d     *device
+	all   []*Sequence
+	left  map[*Sequence]int // ids that it will be given
+	stems [][]int32         // beginnings that requests share
+	pins  []*kv.Pin
+	ended int
+}
+
+func newLoad(seed uint64) *load {
+	rng := rand.New(rand.NewPCG(seed, 5))
+	c := Config{
+		Config: kv.Config{
+			PageSize: 1 + rng.IntN(6), Slots: 1 + rng.IntN(6), Recurrent: rng.IntN(2) == 0, Prefixes: rng.IntN(5) > 0,
+			Snapshots: rng.IntN(6), HostSnapshots: rng.IntN(3), Least: rng.IntN(6),
+		},
+		Tokens: 1 + rng.IntN(30), Budget: rng.IntN(12), Outputs: 1 + rng.IntN(8), Spacing: 1 + rng.IntN(12),
+	}
+	c.Pages = (60+c.PageSize)/c.PageSize + rng.IntN(60/c.PageSize+1)
+	s := New(c)
+	l := &load{rng: rng, s: s, d: newDevice(s.cache.Config), left: map[*Sequence]int{}}
+	for range 3 {
+		l.stems = append(l.stems, l.ids(rng.IntN(25)))
+	}
+	return l
+}
+
+func (l *load) ids(n int) []int32 {
+	out := make([]int32, n)
+	for i := range out {
+		out[i] = int32(l.rng.IntN(3))
+	}
+	return out
+}
+
+// add submits a request whose beginning another one may have.
+func (l *load) add() {
+	q := &Sequence{Want: Next, Priority: l.rng.IntN(3)}
+	stem := l.stems[l.rng.IntN(len(l.stems))]
+	q.IDs = append(slices.Clone(stem[:l.rng.IntN(len(stem)+1)]), l.ids(1+l.rng.IntN(10))...)
+	if l.rng.IntN(4) == 0 {
+		q.Want = Want(l.rng.IntN(5))
+	}
+	if q.Want == Nothing && (!l.s.Prefixes || l.s.Room()-l.s.Need(len(q.IDs)) < l.s.Need(60)) {
+		q.Want = Next
+	}
+	if l.rng.IntN(2) == 0 {
+		q.Marks = []int{1 + l.rng.IntN(len(q.IDs))}
+	}
+	if q.Want == Next {
+		l.left[q] = 1 + l.rng.IntN(min(20, 60-len(q.IDs)))
+	}
+	l.s.Add(q)
+	l.all = append(l.all, q)
+}
+
+func (l *load) step() error {
+	t := l.s.Next()
+	for _, m := range t.Moves {
+		l.d.move(m)
+	}
+	tokens, outputs := 0, 0
+	for _, p := range t.Pieces {
+		tokens += p.To - p.From
+		for i := p.From; i < p.To; i++ {
+			if p.Wants(i) && !p.hidden() {
+				outputs++
+			}
+		}
+		if err := l.d.compute(p, l.s.Recurrent); err != nil {
+			return err
+		}
+	}
+	if tokens > l.s.Tokens || outputs > l.s.Outputs || tokens != t.Tokens {
+		return fmt.Errorf("a step has %d tokens and %d outputs, want at most %d and %d", tokens, outputs, l.s.Tokens, l.s.Outputs)
+	}
+	for _, p := range t.Pieces {
+		l.d.store(p)
+	}
+	l.s.Computed()
+	for _, q := range slices.Clone(t.Complete) {
+		if q.Want != Nothing {
+			return fmt.Errorf("a sequence of %d ids gets no result", len(q.IDs))
+		}
+		l.finish(q)
+	}
+	for _, p := range slices.Clone(t.Pieces) {
+		l.deliver(p)
+	}
+	if _, running := l.s.Len(); tokens == 0 && running > 0 && len(t.Complete) == 0 {
+		return fmt.Errorf("%d sequences run, and the step is empty", running)
+	}
+	return l.s.Check()
+}
+
+func (l *load) deliver(p Piece) {
+	q := p.Sequence
+	q.First = max(q.First, p.To)
+	if p.To < len(q.IDs) || q.Want == Nothing {
+		return
+	}
+	if q.Want == Next {
+		q.IDs = append(q.IDs, int32(l.rng.IntN(3)))
+		if l.left[q]--; l.left[q] > 0 {
+			return
+		}
+	}
+	l.finish(q)
+}
+
+func (l *load) finish(q *Sequence) {
+	if q.Want == Nothing {
+		l.pins = append(l.pins, l.s.Pin(q))
+	}
+	if q.Want == Next { // somebody may go on from here
+		l.stems[l.rng.IntN(len(l.stems))] = q.IDs[:min(len(q.IDs), 40)]
+	}
+	l.s.Remove(q)
+	l.all = slices.DeleteFunc(l.all, func(o *Sequence) bool { return o == q })
+	l.ended++
+}
+
+// run makes a random schedule: requests come, are given up, and end.
+func (l *load) run() error {
+	requests := 4 + l.rng.IntN(12)
+	for steps := 0; requests > 0 || len(l.all) > 0; steps++ {
+		if steps > 5000 {
+			return fmt.Errorf("after %d steps %d requests have not ended", steps, len(l.all))
+		}
+		for requests > 0 && l.rng.IntN(3) == 0 {
+			l.add()
+			requests--
+		}
+		if len(l.all) > 0 && l.rng.IntN(20) == 0 {
+			q := l.all[l.rng.IntN(len(l.all))]
+			l.s.Remove(q)
+			l.all = slices.DeleteFunc(l.all, func(o *Sequence) bool { return o == q })
+		}
+		if len(l.pins) > 0 && l.rng.IntN(10) == 0 {
+			l.s.Unpin(l.pins[0])
+			l.pins = l.pins[1:]
+		}
+		if err := l.step(); err != nil {
+			return err
+		}
+	}
+	return l.settle()
+}
+
+// settle looks for what was left over.
+func (l *load) settle() error {
+	for _, p := range l.pins {
+		l.s.Unpin(p)
+	}
+	u := l.s.Usage()
+	if u.FreePages+u.CachedPages != u.Pages || u.FreeSlots != u.Slots || u.PinnedPages != 0 {
+		return fmt.Errorf("in the end: %+v", u)
+	}
+	if !l.s.Prefixes && u.CachedPages > 0 {
+		return fmt.Errorf("pages are kept without a prefix cache: %+v", u)
+	}
+	looked := l.s.Lookups()
+	sum := uint64(0)
+	for _, n := range looked.Reasons {
+		sum += n
+	}
+	if looked.Reused > looked.Looked || l.s.Prefixes && sum == 0 && l.ended > 5 {
+		return fmt.Errorf("lookups do not add up: %+v", looked)
+	}
+	return l.s.Check()
+}
+
+// TestRandomLoad runs random schedules against a device that knows what was
+// computed for what.
+func TestRandomLoad(t *testing.T) {
+	schedules := 20000
+	if testing.Short() {
+		schedules = 2000
+	}
+	preempted, reused := 0, uint64(0)
+	for seed := range uint64(schedules) {
+		l := newLoad(seed)
+		if err := l.run(); err != nil {
+			t.Fatalf("schedule %d, %+v: %v", seed, l.s.Config, err)
+		}
+		reused += l.s.Lookups().Reused + l.s.Lookups().Skipped
+		preempted += l.s.preempted
+	}
+	if preempted < schedules/20 || reused < uint64(schedules) {
+		t.Errorf("%d schedules had %d preemptions and %d ids reused: too few to mean something", schedules, preempted, reused)
+	}
+	t.Logf("%d schedules, %d preemptions, %d ids reused", schedules, preempted, reused)
+}
