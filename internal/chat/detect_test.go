@@ -54,7 +54,7 @@ func TestFormatOf(t *testing.T) {
 			if got := tmpl.shown().thinking; got != c.thinking {
 				t.Errorf("switch %+v, want %+v", got, c.thinking)
 			}
-			p, err := tmpl.Prompt(Conversation{Messages: []Message{{Role: "user", Content: "Hi"}}, Tools: readTools(t)})
+			p, err := tmpl.Prompt(Conversation{Messages: []Message{{Role: "user", Content: "Hi"}}, Tools: readTools(t)[:1]})
 			if err != nil || p.Start != c.start {
 				t.Errorf("start %d, %v, want %d", p.Start, err, c.start)
 			}
