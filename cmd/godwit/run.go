@@ -18,12 +18,13 @@ import (
 
 // runFlags are the flags of godwit run.
 type runFlags struct {
-	model, device, system, ids string
-	chat, asJSON               bool
-	maxTokens, context         int
-	sampling                   godwit.Sampling
-	seed                       uint64
-	stop                       []string
+	model, device, ids string
+	conversation       chatFlags
+	asJSON             bool
+	maxTokens, context int
+	sampling           godwit.Sampling
+	seed               uint64
+	stop               []string
 }
 
 func runCommand(c *console) *cobra.Command {
@@ -34,7 +35,8 @@ func runCommand(c *console) *cobra.Command {
 		Long: `Continue a prompt, from the argument or from standard input.
 
 The text streams to standard output; progress and statistics go to standard
-error. Without --model the small built-in model is used. Sampling follows the
+error. Of a reply in a conversation the content and the tool calls go to
+standard output, the reasoning to standard error. Without --model the small built-in model is used. Sampling follows the
 checkpoint's generation_config.json unless a flag says otherwise.`,
 		Example: `  godwit run "Once upon a time"
   godwit run --model ./Nemotron-Mini-4B --chat "What is a godwit?"
@@ -56,8 +58,11 @@ checkpoint's generation_config.json unless a flag says otherwise.`,
 	fl.Float64Var(&f.sampling.FrequencyPenalty, "frequency-penalty", 0, "subtract for each occurrence")
 	fl.Uint64Var(&f.seed, "seed", 0, "same seed, same text (default: a new one each time)")
 	fl.StringArrayVar(&f.stop, "stop", nil, "text that ends the generation; may be repeated")
-	fl.BoolVar(&f.chat, "chat", false, "treat the prompt as a user's message")
-	fl.StringVar(&f.system, "system", "", "system message; implies --chat")
+	fl.BoolVar(&f.conversation.chat, "chat", false, "treat the prompt as a user's message, and print the reply's content")
+	fl.StringVar(&f.conversation.system, "system", "", "system message; implies --chat")
+	fl.StringVar(&f.conversation.messages, "messages", "", "JSON file with the messages of a conversation, - for standard input; takes the prompt's place")
+	fl.StringVar(&f.conversation.tools, "tools", "", "JSON file with the tools that the model may call; implies --chat")
+	fl.StringVar(&f.conversation.thinking, "thinking", "", "on or off, for models that can do both; implies --chat")
 	fl.StringVar(&f.ids, "ids", "", "prompt as token ids: 1,2,3")
 	fl.BoolVar(&f.asJSON, "json", false, "print one JSON object instead of text")
 	return cmd
@@ -121,26 +126,22 @@ func (f *runFlags) request(c *console, args []string, byIDs bool) (godwit.Reques
 		return r, usageError{fmt.Errorf("--max-tokens is %d, want at least 1", f.maxTokens)}
 	}
 	if byIDs {
-		if len(args) > 0 || f.chat || f.system != "" {
-			return r, usageError{errors.New("--ids is a prompt of its own: give no text, --chat or --system with it")}
+		if len(args) > 0 || f.conversation.any() {
+			return r, usageError{errors.New("--ids is a prompt of its own: give no text and no flags of a conversation with it")}
 		}
 		var err error
 		r.IDs, err = parseIDs(f.ids)
 		return r, err
 	}
-	prompt, err := promptText(c, args)
-	if err != nil {
-		return r, err
+	if f.conversation.any() {
+		if f.conversation.messages != "" && len(args) > 0 {
+			return r, usageError{errors.New("--messages takes the prompt's place: give no text with it")}
+		}
+		return r, f.conversation.fill(&r, c, func() (string, error) { return promptText(c, args) })
 	}
-	if !f.chat && f.system == "" {
-		r.Prompt = prompt
-		return r, nil
-	}
-	if f.system != "" {
-		r.Messages = append(r.Messages, godwit.Message{Role: "system", Content: f.system})
-	}
-	r.Messages = append(r.Messages, godwit.Message{Role: "user", Content: prompt})
-	return r, nil
+	var err error
+	r.Prompt, err = promptText(c, args)
+	return r, err
 }
 
 // parseIDs reads "1,2,3", with or without brackets and spaces.
@@ -205,24 +206,42 @@ func readJSON(in io.Reader, v any) error {
 	return json.Unmarshal([]byte(text), v)
 }
 
-// generate streams the text, or keeps quiet for the JSON object.
+// generate streams the text, or the reply to messages, or keeps quiet for the
+// JSON object.
 func generate(ctx context.Context, c *console, m *godwit.Model, r godwit.Request, quiet bool) (*godwit.Result, error) {
 	g, err := m.Start(ctx, r)
 	if err != nil {
 		return nil, err
 	}
+	show, end := printText(c)
+	if r.Messages != nil {
+		p := newReplyPrinter(c)
+		show, end = func(t godwit.Token) error { return p.print(t.Deltas) }, p.end
+	}
 	for t := range g.Tokens() {
 		if !quiet {
-			if _, err := io.WriteString(c.out, t.Text); err != nil {
+			if err := show(t); err != nil {
 				return nil, err // a closed pipe ends the generation
 			}
 		}
 	}
 	result, err := g.Wait()
 	if !quiet {
-		fmt.Fprintln(c.out)
+		err = errors.Join(err, end())
 	}
 	return result, err
+}
+
+// printText prints tokens as they are, and a newline at the end.
+func printText(c *console) (show func(godwit.Token) error, end func() error) {
+	show = func(t godwit.Token) error {
+		_, err := io.WriteString(c.out, t.Text)
+		return err
+	}
+	return show, func() error {
+		_, err := fmt.Fprintln(c.out)
+		return err
+	}
 }
 
 // runOutput is the object of godwit run --json.
@@ -230,6 +249,7 @@ type runOutput struct {
 	PromptIDs       []int32 `json:"prompt_ids"`
 	IDs             []int32 `json:"ids"`
 	Text            string  `json:"text"`
+	Message         any     `json:"message,omitempty"` // the reply to a conversation
 	FinishReason    string  `json:"finish_reason"`
 	LoadSeconds     float64 `json:"load_seconds"`
 	PromptTokens    int     `json:"prompt_tokens"`
@@ -241,11 +261,15 @@ type runOutput struct {
 
 func runReport(m *godwit.Model, r *godwit.Result) runOutput {
 	s := r.Stats
-	return runOutput{
+	out := runOutput{
 		PromptIDs: r.PromptIDs, IDs: append([]int32{}, r.IDs...), Text: r.Text, FinishReason: r.FinishReason,
 		LoadSeconds: m.LoadSeconds(), PromptTokens: s.PromptTokens, PromptSeconds: s.PromptSeconds,
 		DecodeTokens: s.DecodeTokens, DecodeSeconds: s.DecodeSeconds, TokensPerSecond: s.TokensPerSecond(),
 	}
+	if r.Message.Role != "" {
+		out.Message = r.Message
+	}
+	return out
 }
 
 func printStats(w io.Writer, m *godwit.Model, r *godwit.Result) {
