@@ -54,11 +54,13 @@ type toolChoice struct {
 // namedChoice is the form that names a function, in either of the two ways
 // that endpoints write it.
 type namedChoice struct {
-	Type     string `json:"type" enum:"function"`
-	Name     string `json:"name,omitzero"`
-	Function struct {
-		Name string `json:"name"`
-	} `json:"function,omitzero"`
+	Type     string        `json:"type" enum:"function"`
+	Name     string        `json:"name,omitzero"`
+	Function namedFunction `json:"function,omitzero"`
+}
+
+type namedFunction struct {
+	Name string `json:"name"`
 }
 
 // UnmarshalJSONFrom reads either form.
