@@ -21,7 +21,12 @@ type usage struct {
 	CompletionTokens int `json:"completion_tokens"`
 	TotalTokens      int `json:"total_tokens"`
 
+	PromptTokensDetails     promptDetails     `json:"prompt_tokens_details"`
 	CompletionTokensDetails completionDetails `json:"completion_tokens_details"`
+}
+
+type promptDetails struct {
+	CachedTokens int `json:"cached_tokens" doc:"Tokens of the prompt that had been computed before."`
 }
 
 type completionDetails struct {
@@ -32,6 +37,7 @@ type completionDetails struct {
 func (u *usage) count(r *godwit.Result, withPrompt bool) {
 	if withPrompt {
 		u.PromptTokens += len(r.PromptIDs)
+		u.PromptTokensDetails.CachedTokens += r.Stats.ReusedTokens
 	}
 	u.CompletionTokens += len(r.IDs)
 	u.TotalTokens = u.PromptTokens + u.CompletionTokens

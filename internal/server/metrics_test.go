@@ -74,11 +74,20 @@ func TestMetrics(t *testing.T) {
 	if got := f["vllm:num_requests_running"].GetMetric()[0].GetLabel()[0]; got.GetName() != "model_name" || got.GetValue() != "small" {
 		t.Errorf("got label %v, want the model's name", got)
 	}
+	talk := `{"max_tokens":1,"messages":[{"role":"user","content":"` + strings.Repeat("word ", 200) + `"}`
+	ts.call("POST", "/v1/chat/completions", talk+`]}`, 200, &chat)
+	ts.call("POST", "/v1/chat/completions", talk+`,{"role":"assistant","content":"Yes."},{"role":"user","content":"And?"}]}`, 200, &chat)
+	ts.call("POST", "/v1/chat/completions", talk+`,{"role":"assistant","content":"Yes."},{"role":"user","content":"Or?"}]}`, 200, &chat)
+	f = ts.scrape()
+	hits, queries := gauge(t, f, "vllm:prefix_cache_hits_total"), gauge(t, f, "vllm:prefix_cache_queries_total")
+	if cached := chat.Usage.PromptTokensDetails.CachedTokens; cached == 0 || hits < float64(cached) || queries <= hits {
+		t.Errorf("got %g hits of %g and %d cached tokens, want some", hits, queries, cached)
+	}
 	routes := map[string]float64{}
 	for _, c := range f["godwit_http_requests_total"].GetMetric() {
 		routes[c.GetLabel()[0].GetValue()+" "+c.GetLabel()[1].GetValue()] = c.GetCounter().GetValue()
 	}
-	if routes["POST /v1/chat/completions 200"] != 1 || routes["POST /v1/chat/completions 400"] != 1 || routes["other 404"] != 1 {
+	if routes["POST /v1/chat/completions 200"] != 4 || routes["POST /v1/chat/completions 400"] != 1 || routes["other 404"] != 1 {
 		t.Errorf("got %v", routes)
 	}
 }

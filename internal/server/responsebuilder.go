@@ -116,6 +116,7 @@ func (b *responseBuilder) end(_ int, r *godwit.Result) error {
 	b.usage.count(r, true)
 	b.response.Usage = &responseUsage{
 		InputTokens: b.usage.PromptTokens, OutputTokens: b.usage.CompletionTokens, TotalTokens: b.usage.TotalTokens,
+		InputTokensDetails:  b.usage.PromptTokensDetails,
 		OutputTokensDetails: completionDetails{ReasoningTokens: b.reply.reasoningTokens},
 	}
 	b.response.Status = "completed"

@@ -82,14 +82,10 @@ type incompleteDetails struct {
 
 type responseUsage struct {
 	InputTokens         int               `json:"input_tokens"`
-	InputTokensDetails  inputDetails      `json:"input_tokens_details"`
+	InputTokensDetails  promptDetails     `json:"input_tokens_details"`
 	OutputTokens        int               `json:"output_tokens"`
 	OutputTokensDetails completionDetails `json:"output_tokens_details"`
 	TotalTokens         int               `json:"total_tokens"`
-}
-
-type inputDetails struct {
-	CachedTokens int `json:"cached_tokens" doc:"Tokens of the prompt that had been computed before."`
 }
 
 // outputItem is one of reasoning, message and function_call.
