@@ -36,8 +36,8 @@ func cutDevice(name string) (kind string, number int) {
 }
 
 // place puts the model on the device that the options name. "auto" is the
-// first GPU, or the CPU where CUDA cannot be used or does not have what the
-// model needs. It runs on the engine's goroutine.
+// first GPU, or the CPU where CUDA cannot be used. It runs on the engine's
+// goroutine.
 func (m *Model) place(d *model.Definition, opts Options) (engine.Loaded, error) {
 	kind, number := cutDevice(opts.Device)
 	if kind == "cpu" {
@@ -72,7 +72,7 @@ func (m *Model) placeCPU(d *model.Definition, opts Options, why string) (engine.
 	return m.sharing(opts, engine.Loaded{Model: loaded, Backend: cpu}), nil
 }
 
-// unavailable says why CUDA cannot be used on this machine, or for this model.
+// unavailable says why CUDA cannot be used on this machine.
 type unavailable struct{ cause error }
 
 func (u *unavailable) Error() string {
@@ -166,15 +166,10 @@ func gpuMemory(device *cuda.Device, act ops.DType) machine {
 	return machine{name: device.Info().Name, free: int64(free), share: 0.9, tokens: 2048, beside: 1024, spacing: 1024, activation: act.Size(), resident: true}
 }
 
-// activationType returns the type that most of the weights are stored in, or
-// says what the model needs that there are no kernels for.
+// activationType returns the type that most of the weights are stored in.
 func (m *Model) activationType(d *model.Definition) (ops.DType, error) {
-	a, err := d.Account(m.weights, model.Limits{PageSize: pageSize}, 4)
-	if err != nil {
+	if err := m.accountFor(d, model.Limits{PageSize: pageSize}, 4); err != nil {
 		return 0, err
 	}
-	if err := kernels.Supports(a.Parameters(model.RoutedPart) > 0); err != nil {
-		return 0, &unavailable{err}
-	}
-	return a.WeightType(), nil
+	return m.account.WeightType(), nil
 }

@@ -230,10 +230,20 @@ func (m *Model) load(d *model.Definition, weights func() (source, error), opts O
 	return nil
 }
 
+// accountFor accounts for the model in steps of a size. The checkpoint is
+// looked through once.
+func (m *Model) accountFor(d *model.Definition, limits model.Limits, activation int) (err error) {
+	if m.account != nil {
+		return m.account.Measure(limits, activation)
+	}
+	m.account, err = d.Account(m.weights, limits, activation)
+	return err
+}
+
 // makePlan accounts for the model on a machine.
 func (m *Model) makePlan(d *model.Definition, on machine, opts Options) error {
-	var err error
-	if m.account, err = d.Account(m.weights, on.stepLimits(opts), on.activation); err != nil {
+	err := m.accountFor(d, on.stepLimits(opts), on.activation)
+	if err != nil {
 		return err
 	}
 	if m.plan, err = newPlan(m.account, opts, on); err != nil {

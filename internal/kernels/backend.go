@@ -41,6 +41,8 @@ type Backend struct {
 	gemm      gemm
 	attention attention
 	prompt    prompt
+	routing   routing
+	experts   experts
 	sampler   sampler
 
 	convolution convolution
@@ -76,7 +78,7 @@ type family interface {
 func (b *Backend) families() []family {
 	return []family{
 		&b.embedding, &b.norm, &b.rotary, &b.elements, &b.linear, &b.gemm, &b.attention, &b.prompt, &b.sampler,
-		&b.convolution, &b.scan, &b.chunks, &b.gatedNorm,
+		&b.convolution, &b.scan, &b.chunks, &b.gatedNorm, &b.routing, &b.experts,
 		&b.making, &b.hosts,
 	}
 }
@@ -191,26 +193,4 @@ func pointer(p cuda.DevicePtr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe
 // tensor returns a dense matrix at an address.
 func tensor(p cuda.DevicePtr, t ops.DType, rows, cols int) ops.Tensor {
 	return ops.Tensor{Addr: pointer(p), Type: t, Rows: rows, Cols: cols, Stride: cols}
-}
-
-// Operations that models with experts need.
-var errUnsupported = errors.New("not implemented on CUDA")
-
-// Supports reports whether the backend has what a model's layers need: those
-// with experts run on the CPU only, so far.
-func Supports(experts bool) error {
-	if experts {
-		return missing("a mixture of experts is")
-	}
-	return nil
-}
-
-func missing(what string) error { return fmt.Errorf("kernels: %s %w", what, errUnsupported) }
-
-// Route is not implemented.
-func (b *Backend) Route(_ ops.Routes, _ ops.Tensor, _ *ops.Router) { b.fail(missing("route is")) }
-
-// Experts is not implemented.
-func (b *Backend) Experts(_, _ ops.Tensor, _ ops.Routes, _ *ops.Experts, _ bool) {
-	b.fail(missing("experts are"))
 }

@@ -249,15 +249,14 @@ func TestFirstErrorIsReported(t *testing.T) {
 	f.AllowLeaks()
 }
 
-// TestMissingOperations are reported, not ignored.
-func TestMissingOperations(t *testing.T) {
+// TestWrongTypesAreReported: operands of a type that an operation does not take
+// are an error, not a launch.
+func TestWrongTypesAreReported(t *testing.T) {
 	m := newHot(t, onFake(t, roomy(t), Options{Act: ops.BF16}))
 	for name, call := range map[string]func(){
 		"scan":       func() { m.Scan(m.x, m.x, m.x, nil, m.x) },
 		"convolve":   func() { m.Convolve(m.x, m.x, nil, m.x) },
 		"gated norm": func() { m.GatedNorm(m.x, m.x, m.x, nil) },
-		"route":      func() { m.Route(ops.Routes{}, m.x, nil) },
-		"experts":    func() { m.Experts(m.x, m.x, ops.Routes{}, nil, false) },
 		"embed":      func() { m.Embed(m.h, m.table) }, // of the wrong type
 	} {
 		m.step()
@@ -265,8 +264,5 @@ func TestMissingOperations(t *testing.T) {
 		if err := m.Read(make([]float32, 64), m.x.Top(1)); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: got %v", name, err)
 		}
-	}
-	if Supports(false) != nil || Supports(true) == nil {
-		t.Error("Supports: want models without experts alone")
 	}
 }

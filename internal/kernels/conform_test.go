@@ -19,6 +19,5 @@ func TestConformance(t *testing.T) {
 	opstest.Run(t, opstest.Options{
 		Open:      func(t testing.TB) opstest.Device { return onDevice(t, Options{Act: ops.F32}) },
 		Tolerance: tolerance,
-		Without:   []string{"Route", "Experts"},
 	})
 }

@@ -73,6 +73,10 @@ type operation struct {
 	conv      *ops.Conv
 	ssm       *ops.SSM
 	gated     *ops.GatedNorm
+	router    *ops.Router
+	experts   *ops.Experts
+	routes    ops.Routes
+	set       bool
 }
 
 type kind uint8
@@ -89,6 +93,8 @@ const (
 	opConvolve
 	opScan
 	opGatedNorm
+	opRoute
+	opExperts
 )
 
 // run calls the operation.
@@ -116,6 +122,10 @@ func (o *operation) run(b *Backend) {
 		b.Scan(o.out, o.in[0], o.in[1], o.ssm, o.in[2])
 	case opGatedNorm:
 		b.GatedNorm(o.out, o.in[0], o.in[1], o.gated)
+	case opRoute:
+		b.Route(o.routes, o.in[0], o.router)
+	case opExperts:
+		b.Experts(o.out, o.in[0], o.routes, o.experts, o.set)
 	}
 }
 

@@ -134,7 +134,13 @@ func (d device) Write(t ops.Tensor, values []float32) error {
 	row := make([]uint64, (cols*size+7)/8)
 	for r := range rows {
 		data := bytesOf(row)[:cols*size]
-		convert(data, t.Type, bytesOf(values[r*cols:(r+1)*cols]), ops.F32)
+		if t.Type == ops.I32 {
+			for i, v := range values[r*cols : (r+1)*cols] {
+				cuda.View[int32](data)[i] = int32(v)
+			}
+		} else {
+			convert(data, t.Type, bytesOf(values[r*cols:(r+1)*cols]), ops.F32)
+		}
 		if err := d.dev.Upload(address(t)+cuda.DevicePtr(r*t.Stride*size), data); err != nil {
 			return err
 		}

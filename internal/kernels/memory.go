@@ -147,11 +147,6 @@ func (b *Backend) State(rows, cols int) (ops.Tensor, error) {
 	return t, b.stream.Fill(address(t), 0, rows*cols*4)
 }
 
-// Routes is not implemented.
-func (b *Backend) Routes(_, _ int) (ops.Routes, error) {
-	return ops.Routes{}, missing("routing is")
-}
-
 // Cache reserves pages and clears them, so that a place that nothing was
 // stored in never holds NaN.
 func (b *Backend) Cache(pages, pageSize, kvHeads, headDim int) (ops.Cache, error) {

@@ -186,6 +186,17 @@ func (w *binder) linear(name string, out, in int, bias bool) *ops.Linear {
 	return w.stacked(in, bias, rows{name, out})
 }
 
+// exact binds a linear layer whose weights stay float32 where they are stored
+// so, whatever type the device computes with.
+func (w *binder) exact(name string, out, in int) *ops.Linear {
+	if t, ok := w.from.Lookup(w.prefix + name + ".weight"); !ok || t.DType != safetensors.F32 {
+		return w.linear(name, out, in, false)
+	}
+	t := w.vector(name+".weight", out, in)
+	t.Rows, t.Cols, t.Stride = out, in, in
+	return &ops.Linear{In: in, Out: out, Weight: []ops.Tensor{t}}
+}
+
 // rows is one of the matrices that form a stacked layer.
 type rows struct {
 	name string

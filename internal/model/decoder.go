@@ -72,9 +72,9 @@ func (s *step) scratch(i, width int) ops.Tensor {
 }
 
 func (s *step) routes(topK int) ops.Routes {
-	r := s.routing
-	r.IDs.Rows, r.IDs.Cols, r.IDs.Stride = s.n, topK, topK
-	r.Weights.Rows, r.Weights.Cols, r.Weights.Stride = s.n, topK, topK
+	r := s.routing.Top(s.n)
+	r.IDs.Cols, r.IDs.Stride = topK, topK
+	r.Weights.Cols, r.Weights.Stride = topK, topK
 	return r
 }
 
@@ -114,8 +114,8 @@ type allocator struct {
 	to     ops.Memory
 	limits Limits
 	widths []int // of the scratch buffers
-	topK   int
 	kept   kept
+	most   ops.Mixture
 	err    error
 }
 
@@ -129,7 +129,13 @@ func (a *allocator) scratch(widths ...int) {
 	}
 }
 
-func (a *allocator) routes(topK int) { a.topK = max(a.topK, topK) }
+// mixture asks for the routing of a mixture of at least this size.
+func (a *allocator) mixture(m ops.Mixture) {
+	a.most = ops.Mixture{
+		Rows: a.limits.Tokens, TopK: max(a.most.TopK, m.TopK), Experts: max(a.most.Experts, m.Experts),
+		Width: max(a.most.Width, m.Width), Out: max(a.most.Out, m.Out),
+	}
+}
 
 func (a *allocator) cache(kvHeads, headDim int) ops.Cache {
 	c := get(a, func() (ops.Cache, error) {
@@ -184,8 +190,8 @@ func (d *decoder) allocate(to ops.Memory, limits Limits) (*memory, error) {
 	for _, width := range a.widths {
 		m.buffers = append(m.buffers, a.activation(limits.Tokens, width))
 	}
-	if a.topK > 0 {
-		m.routing = get(a, func() (ops.Routes, error) { return to.Routes(limits.Tokens, a.topK) })
+	if a.most.TopK > 0 {
+		m.routing = get(a, func() (ops.Routes, error) { return to.Routes(a.most) })
 	}
 	m.kept = a.kept
 	return m, a.err

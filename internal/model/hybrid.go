@@ -278,7 +278,7 @@ func (d *hybrid) bindExperts(w *binder, at string) mixer {
 	m := &experts{}
 	restore := w.as(RouterPart)
 	m.router = &ops.Router{
-		Weight: w.linear(at+"gate", c.experts, d.Hidden, false),
+		Weight: w.exact(at+"gate", c.experts, d.Hidden),
 		Bias:   w.vector(at+"gate.e_score_correction_bias", c.experts),
 		TopK:   c.topK, Groups: c.groups, TopGroups: c.topGroups,
 		Normalize: c.normalize, ScalingFactor: float32(c.scaling),

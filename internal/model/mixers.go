@@ -124,7 +124,7 @@ func (m *experts) allocate(a *allocator) {
 	if m.shared != nil {
 		m.shared.allocate(a)
 	}
-	a.routes(m.router.TopK)
+	a.mixture(ops.Mixture{TopK: m.router.TopK, Experts: m.router.Weight.Out, Width: m.routed.Width, Out: m.routed.Down[0].Out})
 }
 
 func (m *experts) forward(s *step, x, h ops.Tensor) {

@@ -17,32 +17,40 @@ type Account struct {
 	ScratchBytes  int64   // activations and logits of the largest step
 	Constants     int64   // small weights, converted to float32
 
-	work work
+	work    work
+	decoder *decoder // bound to nothing
 }
 
 // Account binds the model to a memory that only counts; of the tensors it
 // needs names, types and shapes, no bytes. The figures are those of one page and
 // one sequence, whatever the limits say.
 func (d *Definition) Account(from Weights, limits Limits, activation int) (*Account, error) {
-	to := &counter{activation: int64(activation)}
+	to := &counter{}
 	w := newBinder(from, to)
 	w.sizesOnly = true
 	decoder, err := d.bindAll(w)
 	if err != nil {
 		return nil, err
 	}
-	a := &Account{Config: d.Config(), Usage: w.usage, NotUsed: w.notUsed, ActiveExperts: 1, Constants: to.constants}
+	a := &Account{Config: d.Config(), Usage: w.usage, NotUsed: w.notUsed, ActiveExperts: 1, Constants: to.constants, decoder: decoder}
 	if h, ok := d.family.(*hybrid); ok && h.moe.experts > 0 {
 		a.ActiveExperts = float64(h.moe.topK) / float64(h.moe.experts)
 	}
+	return a, a.Measure(limits, activation)
+}
+
+// Measure replaces the figures of the memory by those of other limits, or of
+// activations of another size, without looking at the checkpoint again.
+func (a *Account) Measure(limits Limits, activation int) error {
+	to := &counter{activation: int64(activation)}
 	limits.Pages, limits.Sequences = 1, 1
 	limits.Snapshots, limits.HostSnapshots = 0, 0
-	if _, err := decoder.allocate(to, limits); err != nil {
-		return nil, err
+	if _, err := a.decoder.allocate(to, limits); err != nil {
+		return err
 	}
 	a.PageBytes, a.SequenceBytes, a.ScratchBytes = to.cache, to.state, to.scratch
-	a.work = decoder.work(activation)
-	return a, nil
+	a.work = a.decoder.work(activation)
+	return nil
 }
 
 // WeightBytes returns the bytes of all weights in use, as stored.
@@ -120,8 +128,8 @@ func (c *counter) State(rows, cols int) (ops.Tensor, error) {
 
 func (c *counter) HostState(_, _ int) (ops.Tensor, error) { return ops.Tensor{}, nil }
 
-func (c *counter) Routes(n, topK int) (ops.Routes, error) {
-	c.scratch += 8 * int64(n) * int64(topK)
+func (c *counter) Routes(m ops.Mixture) (ops.Routes, error) {
+	c.scratch += 8*int64(m.Rows)*int64(m.TopK) + m.Scratch(int(c.activation))
 	return ops.Routes{}, nil
 }
 

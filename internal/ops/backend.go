@@ -113,8 +113,9 @@ type Memory interface {
 	// that Copy saves and loads.
 	HostState(rows, cols int) (Tensor, error)
 
-	// Routes returns scratch space for the routing of n rows.
-	Routes(n, topK int) (Routes, error)
+	// Routes returns scratch space for the routing of a mixture's rows, and for
+	// what the device keeps of its experts' work until it is summed.
+	Routes(m Mixture) (Routes, error)
 
 	// Cache returns an empty key/value cache for one attention layer.
 	Cache(pages, pageSize, kvHeads, headDim int) (Cache, error)
@@ -254,10 +255,31 @@ type Router struct {
 type Routes struct {
 	IDs     Tensor // [n, TopK] I32: chosen experts
 	Weights Tensor // [n, TopK] F32
+	Scratch Tensor // of the device's own, for any number of rows; absent where it needs none
 }
 
 // Top returns the routing of the first n rows.
-func (r Routes) Top(n int) Routes { return Routes{IDs: r.IDs.Top(n), Weights: r.Weights.Top(n)} }
+func (r Routes) Top(n int) Routes {
+	return Routes{IDs: r.IDs.Top(n), Weights: r.Weights.Top(n), Scratch: r.Scratch}
+}
+
+// Mixture is the size of a mixture of experts in the largest step, or the most
+// that several layers need.
+type Mixture struct {
+	Rows, TopK, Experts int
+	Width               int // columns of Up's output
+	Out                 int // columns of Down's output
+}
+
+// Scratch returns the bytes that a device may take for Routes.Scratch, where an
+// activation has so many: the scores of all experts, the results of both
+// products for every choice, and an order of the choices.
+func (m Mixture) Scratch(activation int) int64 {
+	rows, experts := int64(m.Rows), int64(m.Experts)
+	choices := rows * int64(m.TopK)
+	products := choices * int64(m.Width+m.Out) * int64(activation)
+	return products + 4*rows*experts + 8*choices + 32*experts + rows + 4096
+}
 
 // Experts is the routed part of a mixture of experts: y = down(act(up x)).
 type Experts struct {

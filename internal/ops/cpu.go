@@ -90,11 +90,11 @@ func (b *CPU) Copy(dst Tensor, to int, src Tensor, from, n int) {
 	copy(dst.singles(to, to+n), src.singles(from, from+n))
 }
 
-// Routes allocates the routing of n rows.
-func (b *CPU) Routes(n, topK int) (Routes, error) {
-	ids := make([]int32, n*topK)
-	t := Tensor{Addr: unsafe.Pointer(unsafe.SliceData(ids)), Type: I32, Rows: n, Cols: topK, Stride: topK}
-	return Routes{IDs: t, Weights: newFloats(n, topK)}, nil
+// Routes allocates the routing of a mixture's rows.
+func (b *CPU) Routes(m Mixture) (Routes, error) {
+	ids := make([]int32, m.Rows*m.TopK)
+	t := Tensor{Addr: unsafe.Pointer(unsafe.SliceData(ids)), Type: I32, Rows: m.Rows, Cols: m.TopK, Stride: m.TopK}
+	return Routes{IDs: t, Weights: newFloats(m.Rows, m.TopK)}, nil
 }
 
 // Cache allocates float32 pages. The operating system commits their memory

@@ -51,7 +51,7 @@ func build(threads int) *mixed {
 	m.cache, _ = m.Cache(maxSlots*maxPages, pageSize, 2, headDim)
 	m.buildMamba(rng)
 	m.router = &ops.Router{Weight: m.linear(rng, hidden, 16), Bias: m.ones(16), TopK: 3, Groups: 4, TopGroups: 2, Normalize: true, ScalingFactor: 2}
-	m.routes, _ = m.Routes(maxTokens, 3)
+	m.routes, _ = m.Routes(ops.Mixture{Rows: maxTokens, TopK: 3, Experts: 16, Width: 40, Out: hidden})
 	m.experts = &ops.Experts{Act: ops.ReLU2, Width: 40}
 	for range 16 {
 		m.experts.Up = append(m.experts.Up, *m.linear(rng, hidden, 40))

@@ -75,7 +75,7 @@ func routeBy(f *fixture, c routeCase, d ops.DType) {
 	var biases []float64
 	r.Bias, biases = f.vector(bias)
 	x, in := f.input(rows, width, f.quarters(rows*width))
-	routes, err := f.dev.Routes(rows+3, c.topK)
+	routes, err := f.dev.Routes(ops.Mixture{Rows: rows + 3, TopK: c.topK, Experts: c.experts})
 	f.must(err)
 	f.dev.Route(routes.Top(rows), x.Tensor, r)
 	ids, weights := f.read(routes.IDs.Top(rows)), newMatrix(rows, c.topK)
@@ -174,7 +174,7 @@ func expertsBy(f *fixture, c expertsCase, d ops.DType, set bool) {
 	e.Up, e.Down = up, down
 	x, in := f.random(c.rows, c.in)
 	out, before := f.random(c.rows, c.in)
-	routes, err := f.dev.Routes(c.rows, c.topK)
+	routes, err := f.dev.Routes(ops.Mixture{Rows: c.rows, TopK: c.topK, Experts: c.experts, Width: c.width, Out: c.in})
 	f.must(err)
 	ids := make([]float32, c.rows*c.topK)
 	for i := range ids {
