@@ -131,7 +131,7 @@ func (m *Model) Generate(ctx context.Context, r Request) (*Result, error) {
 // error wraps ErrQueueFull. Its tokens are read with Tokens
 // or Wait; the model does not wait for the reader.
 func (m *Model) Start(ctx context.Context, r Request) (*Generation, error) {
-	ids, start, err := m.prompt(r)
+	p, err := m.prompt(r)
 	if err != nil {
 		return nil, err
 	}
@@ -150,11 +150,11 @@ func (m *Model) Start(ctx context.Context, r Request) (*Generation, error) {
 			return nil, &Error{Op: "generate", Class: ErrRequest, Err: fmt.Errorf("stop text %q is not UTF-8", stop)}
 		}
 	}
-	g := &Generation{result: Result{PromptIDs: ids}}
-	if err := g.read(m, r, start); err != nil {
+	g := &Generation{result: Result{PromptIDs: p.ids}}
+	if err := g.read(m, r, p.start); err != nil {
 		return nil, err
 	}
-	q := engine.Request{IDs: ids, MaxTokens: r.MaxTokens, Stop: m.stopIDs(r), Top: r.TopLogs, Priority: r.Priority, Sampling: sampling.engine(r.Seed)}
+	q := engine.Request{IDs: p.ids, Marks: p.marks, MaxTokens: r.MaxTokens, Stop: m.stopIDs(r), Top: r.TopLogs, Priority: r.Priority, Sampling: sampling.engine(r.Seed)}
 	if q.MaxTokens == 0 {
 		q.MaxTokens = 128
 	}
@@ -175,9 +175,15 @@ func (m *Model) submit(ctx context.Context, q engine.Request) (*engine.Stream, e
 	return stream, nil
 }
 
-// prompt turns the request's prompt into ids, and says what the reply to
-// messages begins with.
-func (m *Model) prompt(r Request) ([]int32, chat.Start, error) {
+// prompt is a request's prompt as the engine takes it.
+type prompt struct {
+	ids   []int32
+	marks []int      // see marks
+	start chat.Start // what the reply to messages begins with
+}
+
+// prompt turns the request's prompt into ids.
+func (m *Model) prompt(r Request) (p prompt, err error) {
 	given := 0
 	for _, there := range []bool{r.Prompt != "", r.Messages != nil, r.IDs != nil} {
 		if there {
@@ -186,19 +192,23 @@ func (m *Model) prompt(r Request) ([]int32, chat.Start, error) {
 	}
 	switch {
 	case given > 1:
-		return nil, 0, &Error{Op: "generate", Class: ErrRequest, Err: errors.New("got more than one of a prompt, messages and ids, want one")}
+		return p, &Error{Op: "generate", Class: ErrRequest, Err: errors.New("got more than one of a prompt, messages and ids, want one")}
 	case r.IDs != nil:
-		return slices.Clone(r.IDs), 0, nil
-	case r.Messages != nil:
-		p, err := m.render(r)
-		if err != nil {
-			return nil, 0, err
-		}
-		ids, err := m.Encode(p.Text, false)
-		return ids, p.Start, err
+		p.ids = slices.Clone(r.IDs)
+		return p, nil
+	case r.Messages == nil:
+		p.ids, err = m.Encode(r.Prompt, true)
+		return p, err
 	}
-	ids, err := m.Encode(r.Prompt, true)
-	return ids, 0, err
+	rendered, err := m.render(r)
+	if err != nil {
+		return p, err
+	}
+	if p.ids, err = m.Encode(rendered.Text, false); err == nil {
+		p.marks = m.marks(r, rendered.Text, p.ids)
+	}
+	p.start = rendered.Start
+	return p, err
 }
 
 func (m *Model) stopIDs(r Request) []int32 {

@@ -76,6 +76,8 @@ type Model struct {
 	tokenizer   *tokenizer.Tokenizer // nil where the checkpoint has none
 	template    *chat.Template       // nil where the checkpoint has none
 	defaults    generationConfig
+	embedding   embeddingConfig
+	openings    openings
 	loadSeconds float64
 	readSeconds float64 // of loadSeconds, for the weights
 	unmap       sync.Once
@@ -121,6 +123,7 @@ func OpenRandom(config []byte, opts Options) (*Model, error) {
 		}
 		m.config = d.Config()
 		m.defaults.eos = m.config.EOS
+		m.embedding.pooling = engine.LastPooling
 		return m.load(d, func() (source, error) { return newMade(d, opts) }, opts)
 	})
 }
@@ -273,7 +276,10 @@ func (m *Model) readText(fsys fs.FS) error {
 	if data, err = optional(fsys, "generation_config.json"); err != nil {
 		return err
 	}
-	m.defaults, err = parseGenerationConfig(data, m.config)
+	if m.defaults, err = parseGenerationConfig(data, m.config); err != nil {
+		return err
+	}
+	m.embedding, err = readEmbedding(fsys)
 	return err
 }
 
