@@ -45,6 +45,7 @@ type Backend struct {
 	experts   experts
 	sampler   sampler
 
+	mamba       mamba
 	convolution convolution
 	scan        scan
 	chunks      chunks
@@ -78,7 +79,7 @@ type family interface {
 func (b *Backend) families() []family {
 	return []family{
 		&b.embedding, &b.norm, &b.rotary, &b.elements, &b.linear, &b.gemm, &b.attention, &b.prompt, &b.sampler,
-		&b.convolution, &b.scan, &b.chunks, &b.gatedNorm, &b.routing, &b.experts,
+		&b.mamba, &b.convolution, &b.scan, &b.chunks, &b.gatedNorm, &b.routing, &b.experts,
 		&b.making, &b.hosts,
 	}
 }

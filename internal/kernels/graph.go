@@ -77,6 +77,8 @@ type operation struct {
 	experts   *ops.Experts
 	routes    ops.Routes
 	set       bool
+	mamba     *ops.Mamba
+	state     ops.MambaState
 }
 
 type kind uint8
@@ -95,6 +97,7 @@ const (
 	opGatedNorm
 	opRoute
 	opExperts
+	opMamba
 )
 
 // run calls the operation.
@@ -126,6 +129,8 @@ func (o *operation) run(b *Backend) {
 		b.Route(o.routes, o.in[0], o.router)
 	case opExperts:
 		b.Experts(o.out, o.in[0], o.routes, o.experts, o.set)
+	case opMamba:
+		b.Mamba(o.out, o.in[0], o.mamba, o.state, o.in[1], o.in[2])
 	}
 }
 

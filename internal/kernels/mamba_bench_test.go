@@ -23,35 +23,31 @@ var mambaShapes = []mambaShape{
 // their states do not stay in the second-level cache.
 type mambaWork struct {
 	*timer
-	ssm          *ops.SSM
-	conv         *ops.Conv
-	norm         *ops.GatedNorm
-	windows, old []ops.Tensor
+	*ops.Mamba
+	states       []ops.MambaState
 	p, mixed, y  ops.Tensor
 	sequences, n int
 }
 
-func newMambaWork(m *timer, d device, pattern ops.Tensor, s mambaShape, sequences, tokens int) *mambaWork {
+func newMambaWork(m *timer, d device, s mambaShape, sequences, tokens int) *mambaWork {
 	m.Helper()
 	got := func(x ops.Tensor, err error) ops.Tensor {
 		m.Helper()
 		m.must(err)
 		return x
 	}
-	constant := func(n int, v float32) ops.Tensor { return got(m.Vector(slices.Repeat([]float32{v}, n))) }
 	w := &mambaWork{timer: m, sequences: sequences, n: sequences * tokens}
-	w.ssm = &ops.SSM{Heads: s.heads, HeadDim: s.headDim, Groups: s.groups, State: s.state, DtMax: infinite}
-	w.ssm.A, w.ssm.D, w.ssm.DtBias = constant(s.heads, -1), constant(s.heads, 1), constant(s.heads, -3)
-	inner, width := w.ssm.Inner(), w.ssm.Inner()+2*s.groups*s.state
-	w.conv = &ops.Conv{Kernel: 4, Weight: constant(4*width, 0.3), Bias: constant(width, 0.1)}
-	w.norm = &ops.GatedNorm{Groups: s.groups, Eps: 1e-5, Weight: constant(inner, 1)}
-	layers := max(1, min(16, (2<<30)/(sequences*inner*s.state*4)))
-	for range layers {
-		w.windows = append(w.windows, got(m.State(sequences, 3*width)))
-		w.old = append(w.old, got(m.State(sequences, inner*s.state)))
+	w.Mamba = mixer(s.heads, s.headDim, s.groups, s.state, 4, func(n int, of func() float64) ops.Tensor {
+		return got(m.Vector(slices.Repeat([]float32{float32(of())}, n)))
+	}, func() float64 { return -1 })
+	inner := w.Inner()
+	for range max(1, min(16, (2<<30)/(sequences*inner*s.state*4))) {
+		w.states = append(w.states, ops.MambaState{Window: got(m.State(sequences, 3*w.Convolved())), SSM: got(m.State(sequences, inner*s.state))})
 	}
-	w.p, w.mixed, w.y = got(m.Activation(w.n, inner+width+s.heads)), got(m.Activation(w.n, width)), got(m.Activation(w.n, inner))
+	w.p, w.mixed, w.y = got(m.Activation(w.n, w.Projected())), got(m.Activation(w.n, w.Convolved())), got(m.Activation(w.n, inner))
+	pattern := randomPattern(m, d)
 	repeat(m, d, w.p, pattern)
+	repeat(m, d, w.mixed, pattern)
 	start := make([]int32, sequences+1)
 	for i := range start {
 		start[i] = int32(i * tokens)
@@ -68,35 +64,39 @@ type mambaPart struct {
 }
 
 func (w *mambaWork) parts() []mambaPart {
-	inner, width := w.ssm.Inner(), w.mixed.Cols
-	z, xbc, dt := w.p.Columns(0, inner), w.p.Columns(inner, inner+width), w.p.Columns(inner+width, w.p.Cols)
+	inner, width := w.Inner(), w.Convolved()
+	z, xbc, dt := w.Split(w.p)
 	gated := w.mixed.Columns(0, inner)
 	n, s := float64(w.n), float64(w.sequences)
-	convolve := func(i int) { w.Convolve(w.mixed, xbc, w.conv, w.windows[i%len(w.windows)]) }
-	scan := func(i int) { w.Scan(w.y, w.mixed, dt, w.ssm, w.old[i%len(w.old)]) }
-	norm := func(int) { w.GatedNorm(gated, w.y, z, w.norm) }
+	state := func(i int) ops.MambaState { return w.states[i%len(w.states)] }
+	convolve := func(i int) { w.Convolve(w.mixed, xbc, &w.Conv, state(i).Window) }
+	scan := func(i int) { w.Scan(w.y, w.mixed, dt, &w.SSM, state(i).SSM) }
+	norm := func(int) { w.GatedNorm(gated, w.y, z, &w.Norm) }
+	moved := s * float64(4*2*(3*width+inner*w.Mamba.State)) // windows and states
 	out := []mambaPart{
-		{"convolve", n*float64(4*width) + s*float64(2*3*4*width) + float64(16*width), convolve},
-		{"scan", n*float64(2*(width+inner+dt.Cols)) + s*float64(2*4*inner*w.ssm.State), scan},
+		{"scan", n*float64(2*(width+inner+w.Heads)) + s*float64(4*2*inner*w.Mamba.State), scan},
+		{"convolve", n*float64(4*width) + s*float64(4*2*3*width) + float64(20*width), convolve},
 		{"gated norm", n * float64(6*inner), norm},
+		{"in three", n*float64(2*(w.Projected()+inner)) + moved, func(i int) { convolve(i); scan(i); norm(i) }},
 	}
-	all := 0.0
-	for _, p := range out {
-		all += p.bytes
+	if w.mixes(w.Mamba, state(0)) {
+		w.mamba.most = w.n
+		one := func(i int) { w.timer.Mamba(gated, w.p, w.Mamba, state(i), w.mixed, w.y) }
+		out = append(out, mambaPart{"in one", n*float64(2*(w.Projected()+inner)) + moved, one})
 	}
-	return append(out, mambaPart{"all three", all, func(i int) { convolve(i); scan(i); norm(i) }})
+	return out
 }
 
 // chunkOperations counts what the matrix form multiplies and adds for a token:
 // chunks of 64 see 40 tokens of their own on average, 16 at a time.
 func (w *mambaWork) chunkOperations() float64 {
 	const seen = 40
-	return float64(w.ssm.Heads) * float64(4*w.ssm.HeadDim*w.ssm.State+2*seen*(w.ssm.State+w.ssm.HeadDim))
+	return float64(w.Heads) * float64(4*w.HeadDim*w.Mamba.State+2*seen*(w.Mamba.State+w.HeadDim))
 }
 
 // TestSpeedOfMamba prints times of the three operations between the projections
-// of a Mamba-2 mixer, and of the three together, against the bytes that they
-// must move. It runs on request only: -test.run SpeedOfMamba -speed.
+// of a Mamba-2 mixer, and of all together, in three kernels and in one, against
+// the bytes that they must move if each is read and written once. It runs on request only: -test.run SpeedOfMamba -speed.
 func TestSpeedOfMamba(t *testing.T) {
 	if !*measuring {
 		t.Skip("measures only with -speed")
@@ -104,7 +104,7 @@ func TestSpeedOfMamba(t *testing.T) {
 	t.Logf("%-12s %-12s %6s x %-6s %10s %8s %6s %8s", "", "", "seqs", "tokens", "µs", "GB/s", "floor", "TFLOP/s")
 	for _, act := range []ops.DType{ops.BF16, ops.F32} {
 		for _, s := range mambaShapes {
-			for _, c := range [][2]int{{1, 1}, {8, 1}, {64, 1}, {256, 1}, {1, 512}, {1, 2048}, {1, 8192}, {1, 32768}, {16, 512}} {
+			for _, c := range [][2]int{{1, 1}, {8, 1}, {16, 1}, {32, 1}, {64, 1}, {256, 1}, {1, 512}, {1, 2048}, {1, 8192}, {1, 32768}, {16, 512}} {
 				if act == ops.F32 && c[0]*c[1] > 8192 {
 					continue
 				}
@@ -117,7 +117,7 @@ func TestSpeedOfMamba(t *testing.T) {
 func measureMamba(t *testing.T, act ops.DType, s mambaShape, sequences, tokens int) {
 	d := onDevice(t, Options{Act: act})
 	m := newTimer(t, d.Backend)
-	w := newMambaWork(m, d, randomPattern(t, d), s, sequences, tokens)
+	w := newMambaWork(m, d, s, sequences, tokens)
 	const bandwidth = 4547e9 // of an H200
 	for _, p := range w.parts() {
 		times := 64

@@ -6,64 +6,135 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/godwit-llm/godwit/internal/cuda"
 	"github.com/godwit-llm/godwit/internal/cuda/cudatest"
 	"github.com/godwit-llm/godwit/internal/ops"
 )
 
+// mixer makes the constants of a Mamba-2 mixer.
+func mixer(heads, headDim, groups, state, taps int, constants func(n int, of func() float64) ops.Tensor, normal func() float64) *ops.Mamba {
+	m := &ops.Mamba{SSM: ops.SSM{Heads: heads, HeadDim: headDim, Groups: groups, State: state, DtMax: infinite}}
+	m.A = constants(heads, func() float64 { return -math.Exp(normal()) })
+	m.D, m.DtBias = constants(heads, normal), constants(heads, normal)
+	m.Conv = ops.Conv{Kernel: taps, Weight: constants(taps*m.Convolved(), normal), Bias: constants(m.Convolved(), normal)}
+	m.Norm = ops.GatedNorm{Groups: groups, Eps: 1e-5, Weight: constants(m.Inner(), normal)}
+	return m
+}
+
 // tinyMamba is the Mamba-2 mixer of the layers of a tiny model.
 type tinyMamba struct {
-	ssm         *ops.SSM
-	conv        *ops.Conv
-	norm        *ops.GatedNorm
+	*ops.Mamba
 	in, out     *ops.Linear
-	window, old [tinyLayers]ops.Tensor
+	states      [tinyLayers]ops.MambaState
 	p, mixed, y ops.Tensor
 }
 
 // addMamba gives a model mixers of this shape.
 func (m *tiny) addMamba(heads, headDim, groups, state int) {
 	m.Helper()
-	constants := func(n int, of func() float64) ops.Tensor {
+	x := &tinyMamba{}
+	x.Mamba = mixer(heads, headDim, groups, state, 4, func(n int, of func() float64) ops.Tensor {
 		values := make([]float32, n)
 		for i := range values {
 			values[i] = float32(of())
 		}
 		return m.got(m.Vector(values))
-	}
-	s := &ops.SSM{Heads: heads, HeadDim: headDim, Groups: groups, State: state, DtMax: infinite}
-	s.A = constants(heads, func() float64 { return -math.Exp(m.rng.NormFloat64()) })
-	s.D, s.DtBias = constants(heads, m.rng.NormFloat64), constants(heads, m.rng.NormFloat64)
-	inner, width := s.Inner(), s.Inner()+2*groups*state
-	x := &tinyMamba{ssm: s, conv: &ops.Conv{Kernel: 4}, norm: &ops.GatedNorm{Groups: groups, Eps: 1e-5}}
-	x.conv.Weight, x.conv.Bias = constants(4*width, m.rng.NormFloat64), constants(width, m.rng.NormFloat64)
-	x.norm.Weight = constants(inner, m.rng.NormFloat64)
-	x.in, x.out = m.matrix(inner+width+heads, tinyHidden), m.matrix(tinyHidden, inner)
+	}, m.rng.NormFloat64)
+	x.in, x.out = m.matrix(x.Projected(), tinyHidden), m.matrix(tinyHidden, x.Inner())
 	sequences := len(m.ids)
-	for i := range tinyLayers {
-		x.window[i], x.old[i] = m.got(m.State(sequences, 3*width)), m.got(m.State(sequences, inner*state))
+	for i := range x.states {
+		x.states[i] = ops.MambaState{Window: m.got(m.State(sequences, 3*x.Convolved())), SSM: m.got(m.State(sequences, x.Inner()*state))}
 	}
 	rows := sequences * tinyPrompt
-	x.p, x.mixed, x.y = m.got(m.Activation(rows, x.in.Out)), m.got(m.Activation(rows, width)), m.got(m.Activation(rows, inner))
+	x.p, x.mixed, x.y = m.got(m.Activation(rows, x.Projected())), m.got(m.Activation(rows, x.Convolved())), m.got(m.Activation(rows, x.Inner()))
 	m.mamba = x
 }
 
 func (x *tinyMamba) forward(m *tiny, layer int, to, h ops.Tensor) {
-	n, inner := to.Rows, x.ssm.Inner()
-	p, mixed, y := x.p.Top(n), x.mixed.Top(n), x.y.Top(n)
+	p, mixed, y := x.p.Top(to.Rows), x.mixed.Top(to.Rows), x.y.Top(to.Rows)
 	m.Norm(h, to, m.norm)
 	m.Linear(p, h, x.in, ops.Epilogue{})
-	m.Convolve(mixed, p.Columns(inner, inner+mixed.Cols), x.conv, x.window[layer])
-	m.Scan(y, mixed, p.Columns(inner+mixed.Cols, p.Cols), x.ssm, x.old[layer])
-	gated := mixed.Columns(0, inner)
-	m.GatedNorm(gated, y, p.Columns(0, inner), x.norm)
-	m.Linear(to, gated, x.out, ops.Epilogue{Add: true})
+	out := mixed.Columns(0, x.Inner())
+	m.Backend.Mamba(out, p, x.Mamba, x.states[layer], mixed, y)
+	m.Linear(to, out, x.out, ops.Epilogue{Add: true})
+}
+
+// singleSteps are steps of single tokens; a negative number begins a sequence.
+var singleSteps = []brought{{1, 1, 0, 1}, {1, 0, 1, 1}, {1, 1, 1, 1}, {-1, 1, 1, 0}, {1, 1, 1, 1}, {1, 1, -1, 1}, {1, 1, 1, 1}}
+
+// TestMamba compares decode steps of the mixers of published models, and of
+// some that one kernel cannot take, with the CPU. One kernel rounds nothing
+// between its parts; three round what passes from one to the next.
+func TestMamba(t *testing.T) {
+	for _, act := range activationTypes {
+		t.Run(act.String(), func(t *testing.T) {
+			c := compareWithCPU(t, act)
+			for _, s := range []struct {
+				heads, headDim, groups, state, taps int
+				one                                 bool // kernel
+			}{
+				{64, 64, 8, 128, 4, true},  // 3-Nano
+				{128, 80, 8, 128, 4, true}, // Nano-9B-v2
+				{96, 80, 8, 128, 4, true},  // 3-Nano-4B
+				{128, 64, 8, 128, 4, true}, // Nemotron-H-8B, Super
+				{112, 64, 8, 128, 4, true}, // Nemotron-H-4B
+				{8, 24, 1, 128, 4, true},
+				{256, 64, 8, 128, 4, false}, // Ultra
+				{8, 64, 8, 128, 4, false},
+				{8, 64, 1, 128, 3, false},
+				{8, 64, 1, 64, 4, false},
+			} {
+				name := fmt.Sprintf("%d heads of %d in %d groups, state %d, %d taps", s.heads, s.headDim, s.groups, s.state, s.taps)
+				c.mixer(name, s.heads, s.headDim, s.groups, s.state, s.taps, s.one)
+			}
+		})
+	}
+}
+
+func (c *comparison) mixer(name string, heads, headDim, groups, state, taps int, one bool) {
+	c.Helper()
+	var pairs [][2]ops.Tensor
+	dev := mixer(heads, headDim, groups, state, taps, func(n int, of func() float64) ops.Tensor {
+		values := make([]float32, n)
+		for i := range values {
+			values[i] = float32(of())
+		}
+		d, h := c.vector(values)
+		pairs = append(pairs, [2]ops.Tensor{d, h})
+		return d
+	}, c.rng.NormFloat64)
+	cpu := *dev
+	for _, t := range []*ops.Tensor{&cpu.A, &cpu.D, &cpu.DtBias, &cpu.Conv.Weight, &cpu.Conv.Bias, &cpu.Norm.Weight} {
+		*t = pairs[slices.IndexFunc(pairs, func(p [2]ops.Tensor) bool { return p[0] == *t })][1]
+	}
+	window, ssm := c.staleState((taps-1)*dev.Convolved()), c.staleState(dev.Inner()*state)
+	step := 0
+	c.recurrent(singleSteps, func(b *ops.Batch) {
+		n := len(b.Tokens)
+		p, out := c.random(c.opt.Act, n, dev.Projected(), 8), c.random(c.opt.Act, n, dev.Inner(), 8)
+		mixed, y := c.random(c.opt.Act, n, dev.Convolved(), 8), c.random(c.opt.Act, n, dev.Inner(), 8)
+		if got := c.mixes(dev, ops.MambaState{Window: window.dev, SSM: ssm.dev}); got != (one && c.mamba.step != nil) {
+			c.Fatalf("%s: in one kernel: %v", name, got)
+		}
+		c.Mamba(out.dev, p.dev, dev, ops.MambaState{Window: window.dev, SSM: ssm.dev}, mixed.dev, y.dev)
+		c.cpu.Mamba(out.cpu, p.cpu, &cpu, ops.MambaState{Window: window.cpu, SSM: ssm.cpu}, mixed.cpu, y.cpu)
+		extra, kept := 2e-5, 1e-5
+		if !one && c.opt.Act != ops.F32 {
+			extra, kept = 8*epsilon(c.opt.Act), 8*epsilon(c.opt.Act)
+		}
+		name := fmt.Sprintf("%s, step %d", name, step)
+		c.close(name, out, extra)
+		c.close(name+", windows", window, 0)
+		c.close(name+", states", ssm, kept)
+		step++
+	})
 }
 
 // TestMambaGraphsComputeTheSame compares 20 decode steps of a hybrid model with
 // and without graphs, bit by bit.
 func TestMambaGraphsComputeTheSame(t *testing.T) {
 	for _, act := range activationTypes {
-		for _, shape := range [][4]int{{6, 12, 3, 10}, {8, 16, 2, 128}, {4, 64, 1, 64}} {
+		for _, shape := range [][4]int{{6, 12, 3, 10}, {8, 16, 2, 128}, {4, 64, 1, 64}, {8, 64, 1, 128}, {16, 80, 1, 128}} {
 			t.Run(fmt.Sprintf("%s/%v", act, shape), func(t *testing.T) {
 				var values [2][][]float32
 				for i := range values {
@@ -82,18 +153,34 @@ func TestMambaGraphsComputeTheSame(t *testing.T) {
 }
 
 // TestMambaStepsBecomeGraphs: the operations of Mamba-2 are recorded and put
-// off as all others are.
+// off as all others are, whether one kernel runs them or three.
 func TestMambaStepsBecomeGraphs(t *testing.T) {
-	f := roomy(t)
-	m := newTiny(t, onFake(t, f, Options{Act: ops.BF16}), 3)
-	m.addMamba(8, 16, 2, 128)
-	const more = tinyKernels + 6*tinyLayers
-	for i, want := range [][2]int{{more, 0}, {2 * more, 0}, {0, 1}, {0, 1}} {
-		kernels, graphs := calls(f, func() { m.step(3) })
-		ranAs(t, fmt.Sprintf("step %d", i), kernels, graphs, want[0], want[1])
+	for _, c := range []struct{ headDim, most, kernels int }{{16, mostMixed, 6}, {64, mostMixed, 4}, {64, 2, 6}} {
+		t.Run(fmt.Sprintf("%d/%d", c.headDim, c.most), func(t *testing.T) {
+			f := roomy(t)
+			m := newTiny(t, onFake(t, f, Options{Act: ops.BF16}), 3)
+			m.Backend.mamba.most = c.most
+			m.addMamba(8, c.headDim, 1, 128)
+			kernels := tinyKernels + c.kernels*tinyLayers
+			for i, want := range [][2]int{{kernels, 0}, {2 * kernels, 0}, {0, 1}, {0, 1}} {
+				kernels, graphs := calls(f, func() { m.step(3) })
+				ranAs(t, fmt.Sprintf("step %d", i), kernels, graphs, want[0], want[1])
+			}
+			if m.graphs.err != nil {
+				t.Error(m.graphs.err)
+			}
+		})
 	}
-	if m.graphs.err != nil {
-		t.Error(m.graphs.err)
+}
+
+// TestMambaNeedsClusters: devices without them run three kernels.
+func TestMambaNeedsClusters(t *testing.T) {
+	for capability, want := range map[cuda.Capability]bool{75: false, 80: false, 89: false, 90: true, 100: true, 110: false, 120: true} {
+		f := cudatest.New(t, cudatest.Config{NoBLASLt: true, Devices: []cudatest.Device{{Capability: capability}}})
+		b := onFake(t, f, Options{Act: ops.BF16})
+		if got := b.mamba.step != nil; got != want {
+			t.Errorf("capability %s: one kernel: %v, want %v", capability, got, want)
+		}
 	}
 }
 

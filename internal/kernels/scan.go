@@ -46,6 +46,15 @@ type scanArgs struct {
 	_                               int32
 }
 
+func scanArgsOf(y, xbc, dt ops.Tensor, s *ops.SSM, state ops.Tensor) scanArgs {
+	return scanArgs{
+		xbc: address(xbc), dt: address(dt), y: address(y), a: address(s.A), d: address(s.D), dtBias: address(s.DtBias), state: address(state),
+		xbcStride: int32(xbc.Stride), dtStride: int32(dt.Stride), yStride: int32(y.Stride),
+		heads: int32(s.Heads), headDim: int32(s.HeadDim), groups: int32(s.Groups), size: int32(s.State),
+		dtMin: s.DtMin, dtMax: s.DtMax,
+	}
+}
+
 // Scan runs the recurrence of Mamba-2. xbc, dt and y are of the activation
 // type. Pieces of prompts go through the tensor cores in chunks where types,
 // sizes and addresses allow, everything else token by token. It may be called
@@ -62,12 +71,7 @@ func (b *Backend) Scan(y, xbc, dt ops.Tensor, s *ops.SSM, state ops.Tensor) {
 	if !b.expect("scan", ops.F32, state) || xbc.Rows == 0 {
 		return
 	}
-	args := scanArgs{
-		xbc: address(xbc), dt: address(dt), y: address(y), a: address(s.A), d: address(s.D), dtBias: address(s.DtBias), state: address(state),
-		xbcStride: int32(xbc.Stride), dtStride: int32(dt.Stride), yStride: int32(y.Stride),
-		heads: int32(s.Heads), headDim: int32(s.HeadDim), groups: int32(s.Groups), size: int32(s.State),
-		dtMin: s.DtMin, dtMax: s.DtMax,
-	}
+	args := scanArgsOf(y, xbc, dt, s, state)
 	aligned := s.HeadDim%scanRows == 0 && address(xbc)%16 == 0 && xbc.Stride*xbc.Type.Size()%16 == 0 && address(state)%16 == 0
 	if !aligned {
 		b.scanSteps(&args, s, false, false)

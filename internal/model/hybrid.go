@@ -258,17 +258,17 @@ func (d *hybrid) bindMLP(w *binder, part Part, at string, width int) *mlp {
 
 func (d *hybrid) bindMamba(w *binder, at string) mixer {
 	defer w.as(MambaPart)()
-	m := &mamba{SSM: d.mamba}
-	inner, width := m.Inner(), m.convWidth()
-	m.in = w.linear(at+"in_proj", inner+width+m.Heads, d.Hidden, d.biasProj)
-	m.conv = &ops.Conv{Weight: w.vector(at+"conv1d.weight", width, 1, d.kernel), Kernel: d.kernel}
+	m := &mamba{Mamba: ops.Mamba{SSM: d.mamba}}
+	inner, width := m.Inner(), m.Convolved()
+	m.in = w.linear(at+"in_proj", m.Projected(), d.Hidden, d.biasProj)
+	m.Conv = ops.Conv{Weight: w.vector(at+"conv1d.weight", width, 1, d.kernel), Kernel: d.kernel}
 	if d.biasConv {
-		m.conv.Bias = w.vector(at+"conv1d.bias", width)
+		m.Conv.Bias = w.vector(at+"conv1d.bias", width)
 	}
 	m.A = w.constant(negExp(w.floats(at+"A_log", m.Heads)))
 	m.D = w.vector(at+"D", m.Heads)
 	m.DtBias = w.vector(at+"dt_bias", m.Heads)
-	m.norm = &ops.GatedNorm{Weight: w.vector(at+"norm.weight", inner), Groups: m.Groups, Eps: float32(d.eps)}
+	m.Norm = ops.GatedNorm{Weight: w.vector(at+"norm.weight", inner), Groups: m.Groups, Eps: float32(d.eps)}
 	m.out = w.linear(at+"out_proj", d.Hidden, inner, d.biasProj)
 	return m
 }

@@ -78,33 +78,23 @@ func (m replaced) forward(s *step, x, h ops.Tensor) {
 
 // mamba is a Mamba-2 mixer. in's rows are z, x, B, C and dt.
 type mamba struct {
-	ops.SSM
-	in, out     *ops.Linear
-	conv        *ops.Conv
-	norm        *ops.GatedNorm
-	window, ssm ops.Tensor // state rows by slot
+	ops.Mamba
+	in, out *ops.Linear
+	state   ops.MambaState
 }
 
-func (m *mamba) convWidth() int { return m.Inner() + 2*m.Groups*m.State }
-
 func (m *mamba) allocate(a *allocator) {
-	a.scratch(m.in.Out, m.convWidth(), m.Inner())
-	m.window = a.state((m.conv.Kernel - 1) * m.convWidth())
-	m.ssm = a.state(m.Inner() * m.State)
+	a.scratch(m.in.Out, m.Convolved(), m.Inner())
+	m.state.Window = a.state((m.Conv.Kernel - 1) * m.Convolved())
+	m.state.SSM = a.state(m.Inner() * m.State)
 }
 
 func (m *mamba) forward(s *step, x, h ops.Tensor) {
-	inner, width := m.Inner(), m.convWidth()
-	p := s.scratch(0, m.in.Out)
+	p, mixed, y := s.scratch(0, m.in.Out), s.scratch(1, m.Convolved()), s.scratch(2, m.Inner())
 	s.Linear(p, h, m.in, ops.Epilogue{})
-	z, xbc, dt := p.Columns(0, inner), p.Columns(inner, inner+width), p.Columns(inner+width, m.in.Out)
-	mixed := s.scratch(1, width)
-	s.Convolve(mixed, xbc, m.conv, m.window)
-	y := s.scratch(2, inner)
-	s.Scan(y, mixed, dt, &m.SSM, m.ssm)
-	gated := s.scratch(1, inner)
-	s.GatedNorm(gated, y, z, m.norm)
-	s.Linear(x, gated, m.out, ops.Epilogue{Add: true})
+	out := s.scratch(1, m.Inner())
+	s.Mamba(out, p, &m.Mamba, m.state, mixed, y)
+	s.Linear(x, out, m.out, ops.Epilogue{Add: true})
 }
 
 // experts is a mixture of experts: the chosen ones, in a narrower latent space

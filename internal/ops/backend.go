@@ -62,6 +62,12 @@ type Backend interface {
 	// GatedNorm writes RMSNorm(y ⊙ SiLU(z)) by groups of columns to out.
 	GatedNorm(out, y, z Tensor, g *GatedNorm)
 
+	// Mamba runs what lies between the projections of a Mamba-2 mixer: Convolve,
+	// Scan and GatedNorm. p [n, m.Projected()] holds the columns z, x, B, C and
+	// dt. mixed [n, m.Convolved()] and y [n, Inner] are scratch, undefined
+	// afterwards; out [n, Inner] may share memory with mixed.
+	Mamba(out, p Tensor, m *Mamba, state MambaState, mixed, y Tensor)
+
 	// Route chooses TopK experts and their weights for each row of x. Of equal
 	// scores the expert, or the group, with the lower number comes first.
 	Route(out Routes, x Tensor, r *Router)
@@ -238,6 +244,31 @@ type GatedNorm struct {
 	Weight Tensor // [1, width] F32
 	Groups int
 	Eps    float32
+}
+
+// Mamba is a Mamba-2 mixer without its projections.
+type Mamba struct {
+	SSM
+	Conv Conv      // of the columns x, B and C
+	Norm GatedNorm // of the scan's output, gated by the columns z
+}
+
+// MambaState is what a Mamba-2 mixer keeps of sequences, a row a slot.
+type MambaState struct {
+	Window Tensor // of the convolution
+	SSM    Tensor // of the scan
+}
+
+// Convolved returns the number of columns that are convolved: x, B and C.
+func (m *Mamba) Convolved() int { return m.Inner() + 2*m.Groups*m.State }
+
+// Projected returns the number of columns of the mixer's input.
+func (m *Mamba) Projected() int { return m.Inner() + m.Convolved() + m.Heads }
+
+// Split returns the parts of the mixer's input.
+func (m *Mamba) Split(p Tensor) (z, xbc, dt Tensor) {
+	inner, end := m.Inner(), m.Inner()+m.Convolved()
+	return p.Columns(0, inner), p.Columns(inner, end), p.Columns(end, m.Projected())
 }
 
 // Router chooses experts: sigmoid scores, the bias for selection only.

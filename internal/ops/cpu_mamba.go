@@ -135,3 +135,11 @@ func (b *CPU) GatedNorm(out, y, z Tensor, g *GatedNorm) {
 		}
 	})
 }
+
+// Mamba runs the three operations one after another.
+func (b *CPU) Mamba(out, p Tensor, m *Mamba, state MambaState, mixed, y Tensor) {
+	z, xbc, dt := m.Split(p)
+	b.Convolve(mixed, xbc, &m.Conv, state.Window)
+	b.Scan(y, mixed, dt, &m.SSM, state.SSM)
+	b.GatedNorm(out, y, z, &m.Norm)
+}

@@ -8,18 +8,21 @@ import (
 )
 
 // recurrent is three sequences over the slots of one state, as every test of a
-// recurrent operation runs them: pieces of several lengths, single tokens, and
-// a new sequence in a slot that another one has left.
+// recurrent operation runs them: pieces of several lengths, beside single
+// tokens, steps of nothing but these, and a new sequence in a slot that another
+// one has left.
 func recurrent(f *fixture, step func(b *ops.Batch)) {
 	w := f.world(64, 16, 8)
 	x, y, z := &sequence{slot: 3}, &sequence{slot: 0}, &sequence{slot: 2}
 	reused := &sequence{slot: 3}
 	for _, pieces := range [][]piece{
+		{{x, 1}, {y, 1}},
 		{{x, 1}, {y, 11}},
 		{{y, 2}, {x, 1}},
 		{{x, 4}, {z, 3}, {y, 1}},
 		{{z, 19}, {x, 1}, {y, 1}},
 		{{y, 1}, {reused, 2}, {z, 1}},
+		{{z, 1}, {reused, 1}, {y, 1}},
 		{{reused, 1}, {z, 6}},
 	} {
 		step(w.step(pieces...))
@@ -333,4 +336,58 @@ func gatedNorm(f *fixture) {
 			f.check(out, want)
 		})
 	}
+}
+
+// mamba compares the whole mixer with its three parts, which are tested on
+// their own, on the same device: results and states.
+func mamba(f *fixture) {
+	for _, c := range []struct{ heads, headDim, groups, state, kernel int }{
+		{2, 4, 1, 8, 4},
+		{6, 5, 6, 7, 3},
+		{8, 64, 1, 128, 4},
+		{12, 80, 1, 128, 4},
+		{8, 96, 2, 128, 4},
+		{8, 64, 1, 128, 2},
+	} {
+		name := fmt.Sprintf("heads=%dx%d,groups=%d,state=%d,kernel=%d", c.heads, c.headDim, c.groups, c.state, c.kernel)
+		f.each(name, func(f *fixture) {
+			m := &ops.Mamba{SSM: ops.SSM{Heads: c.heads, HeadDim: c.headDim, Groups: c.groups, State: c.state, DtMax: float32(math.Inf(1))}}
+			decays := f.normal(c.heads)
+			for i, v := range decays {
+				decays[i] = float32(-math.Exp(float64(v)))
+			}
+			m.A, _ = f.vector(decays)
+			m.D, _ = f.vector(f.normal(c.heads))
+			m.DtBias, _ = f.vector(f.normal(c.heads))
+			m.Conv.Kernel = c.kernel
+			m.Conv.Weight, _ = f.vector(f.normal(c.kernel * m.Convolved()))
+			m.Conv.Bias, _ = f.vector(f.normal(m.Convolved()))
+			m.Norm = ops.GatedNorm{Groups: c.groups, Eps: 1e-5}
+			m.Norm.Weight, _ = f.vector(f.normal(m.Inner()))
+			mambaBy(f, m)
+		})
+	}
+}
+
+func mambaBy(f *fixture, m *ops.Mamba) {
+	var whole, parts ops.MambaState
+	for _, s := range []*ops.MambaState{&whole, &parts} {
+		s.Window, _ = f.state((m.Conv.Kernel - 1) * m.Convolved())
+		s.SSM, _ = f.state(m.Inner() * m.State)
+	}
+	recurrent(f, func(b *ops.Batch) {
+		n := len(b.Tokens)
+		f.must(f.dev.Begin(b))
+		p, _ := f.random(n, m.Projected())
+		mixed, y, out := f.scratch(n, m.Convolved()), f.scratch(n, m.Inner()), f.scratch(n, m.Inner())
+		z, xbc, dt := m.Split(p.Tensor)
+		f.dev.Convolve(mixed.Tensor, xbc, &m.Conv, parts.Window)
+		f.dev.Scan(y.Tensor, mixed.Tensor, dt, &m.SSM, parts.SSM)
+		f.dev.GatedNorm(out.Tensor, y.Tensor, z, &m.Norm)
+		want := f.read(out.Tensor)
+		f.dev.Mamba(mixed.Columns(0, m.Inner()), p.Tensor, m, whole, mixed.Tensor, y.Tensor)
+		f.compare(mixed.Columns(0, m.Inner()), want)
+		f.compare(whole.Window, f.read(parts.Window))
+		f.compare(whole.SSM, f.read(parts.SSM))
+	})
 }

@@ -55,6 +55,7 @@ func Run(t *testing.T, o Options) {
 		{"Convolve", convolve},
 		{"Scan", scan},
 		{"GatedNorm", gatedNorm},
+		{"Mamba", mamba},
 		{"Route", route},
 		{"Experts", experts},
 		{"Copy", copies},
