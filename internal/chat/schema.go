@@ -12,27 +12,44 @@ import (
 // maxRefs is how many references a type is followed through.
 const maxRefs = 16
 
-// toolSet has the parameters' schemas of tools by name.
-type toolSet map[string]object
+// toolSet has the parameters' schemas of tools by name. They are decoded when
+// they are needed: most replies have no calls.
+type toolSet map[string]*toolSchema
+
+type toolSchema struct {
+	text json.RawMessage
+	root object // nil before it was decoded
+}
 
 type object = map[string]any
 
 func newToolSet(tools []Tool) toolSet {
 	set := toolSet{}
 	for _, t := range tools {
-		d := json.NewDecoder(bytes.NewReader(t.Parameters))
-		d.UseNumber()
-		var s object
-		_ = d.Decode(&s) // a schema that is none leaves all values strings
-		set[t.Name] = s
+		set[t.Name] = &toolSchema{text: t.Parameters}
 	}
 	return set
+}
+
+// schema returns the schema of a tool's parameters; nil for unknown tools.
+func (set toolSet) schema(tool string) object {
+	t := set[tool]
+	if t == nil {
+		return nil
+	}
+	if t.root == nil {
+		t.root = object{}
+		d := json.NewDecoder(bytes.NewReader(t.text))
+		d.UseNumber()
+		_ = d.Decode(&t.root) // a schema that is none leaves all values strings
+	}
+	return t.root
 }
 
 // parameter returns the schema of one parameter; an empty one where the tools
 // do not say.
 func (set toolSet) parameter(tool, name string) schema {
-	root := set[tool]
+	root := set.schema(tool)
 	s := schema{root: root, types: map[string]bool{}}
 	properties, _ := root["properties"].(object)
 	p, ok := properties[name]
