@@ -317,7 +317,7 @@ type sortArgs struct {
 // sortChoices brings the choices into the order of their experts and cuts them
 // into tiles of so many places.
 func (b *Backend) sortChoices(m mixture, l scratchLayout, routes ops.Routes, places int) {
-	const room = 48 << 10 // of shared memory, for counters
+	const room = 40 << 10 // of shared memory, for counters
 	warps := min(sortWarps, ceil(m.choices(), 32), room/(4*m.experts))
 	at := address(routes.Scratch)
 	a := sortArgs{

@@ -257,6 +257,49 @@ func (c *comparison) ways(m mixture) []expertsWay {
 	return out
 }
 
+// TestExpertsOfNarrowWeights: weights of 16 bits beside float32 activations.
+func TestExpertsOfNarrowWeights(t *testing.T) {
+	for _, stored := range []ops.DType{ops.BF16, ops.F16} {
+		for _, in := range []int{64, 33} {
+			m := compareWithCPU(t, ops.F32)
+			const experts, topK, width, n = 8, 3, 40, 21
+			dev, cpu := m.mixtures(experts, in, width, in, ops.ReLU2)
+			for _, layers := range [][2][]ops.Linear{{dev.Up, cpu.Up}, {dev.Down, cpu.Down}} {
+				m.narrow(stored, layers[0], layers[1])
+			}
+			router, host := m.routers(ops.Router{TopK: topK, Groups: 1, TopGroups: 1, Normalize: true, ScalingFactor: 1}, experts, in, ops.F32)
+			narrow, err := m.device.place(stored, experts, in)
+			m.must(err)
+			m.must(m.Write(narrow, m.readCPU(host.Weight.Weight[0])))
+			router.Weight.Weight[0] = narrow
+			m.rows(n)
+			x := m.place(ops.F32, n, in, 4, m.quarters(n*in))
+			out := m.random(ops.F32, n, in, 4)
+			got, want := m.bothRoutes(ops.Mixture{Rows: n, TopK: topK, Experts: experts, Width: width, Out: in})
+			m.Route(got, x.dev, router)
+			m.cpu.Route(want, x.cpu, host)
+			m.sameRoutes(got, want)
+			m.Experts(out.dev, x.dev, got, dev, false)
+			m.cpu.Experts(out.cpu, x.cpu, want, cpu, false)
+			m.close(fmt.Sprintf("%s weights, %d columns", stored, in), out, mixtureTolerance(ops.F32))
+		}
+	}
+}
+
+// narrow rounds layers to a type on both sides and stores them so on the device.
+func (c *comparison) narrow(t ops.DType, dev, cpu []ops.Linear) {
+	c.Helper()
+	rows, cols := cpu[0].Out, cpu[0].In
+	whole, err := c.device.place(t, len(dev)*rows, cols)
+	c.must(err)
+	for e := range dev {
+		values := round(t, c.readCPU(cpu[e].Weight[0]))
+		copyTo(cpu[e].Weight[0], values)
+		dev[e].Weight = []ops.Tensor{rowsOf(whole, e*rows, rows)}
+		c.must(c.Write(dev[e].Weight[0], values))
+	}
+}
+
 // TestExpertsRepeat: the same input gives the same bits, in a graph too.
 func TestExpertsRepeat(t *testing.T) {
 	m := compareWithCPU(t, ops.BF16)
