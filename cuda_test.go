@@ -11,11 +11,17 @@ import (
 	"github.com/godwit-llm/godwit/internal/ops"
 )
 
-// openCUDA opens a checkpoint on the first GPU, and skips the test where there
-// is none.
+// openCUDA opens a checkpoint on the first GPU, the built-in one where dir is
+// "", and skips the test where there is none.
 func openCUDA(t testing.TB, dir string) (*Model, error) {
 	t.Helper()
-	m, err := Open(dir, Options{Device: "cuda", MaxSequences: 4, Context: 256, Memory: 0.01})
+	opts := Options{Device: "cuda", MaxSequences: 4, Context: 256, Memory: 0.01}
+	m, err := (*Model)(nil), error(nil)
+	if dir == "" {
+		m, err = OpenBuiltin(opts)
+	} else {
+		m, err = Open(dir, opts)
+	}
 	if errors.Is(err, ErrNoDevice) {
 		t.Skip(err)
 	}
@@ -113,9 +119,9 @@ func compareGreedy(t *testing.T, m *Model, i int, c goldenCase, margin float64) 
 
 // TestCUDAText runs the trained checkpoints.
 func TestCUDAText(t *testing.T) {
-	for _, name := range []string{"tiny-dense", "tiny-hybrid"} {
+	for name, dir := range map[string]string{"tiny-dense": "testdata/tiny-dense", "tiny-hybrid": ""} {
 		t.Run(name, func(t *testing.T) {
-			m, err := openCUDA(t, filepath.Join("testdata", name))
+			m, err := openCUDA(t, dir)
 			if err != nil {
 				t.Fatal(err)
 			}
