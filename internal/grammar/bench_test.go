@@ -1,0 +1,133 @@
+package grammar
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/godwit-llm/godwit/internal/tokenizer"
+)
+
+// external is where real tokenizers are, if they have been fetched.
+const external = "../../testdata/external/tokenizer"
+
+// vocabularyOf reads a tokenizer's tokens.
+func vocabularyOf(t *tokenizer.Tokenizer) *Vocabulary {
+	tokens := make([]Token, t.Size())
+	for id := range tokens {
+		tokens[id] = Token{Bytes: t.Bytes(int32(id)), Special: t.IsSpecial(int32(id))}
+	}
+	return NewVocabulary(tokens)
+}
+
+func realTokenizer(t testing.TB, name string) *tokenizer.Tokenizer {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(external, name))
+	if err != nil {
+		t.Skip(err)
+	}
+	k, err := tokenizer.Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// realistic are schemas of the kind that applications send, and a document.
+var realistic = []struct{ name, schema, document string }{
+	{"any object", `{"type":"object"}`, `{"name": "Max Müller", "age": 42, "ok": [true, null, {"a\n": -1.5e3}], "text": "\"Quoted\" \\ and so on: {not JSON}, [neither]"}`},
+	{
+		"person", `{"type":"object","properties":{
+		"name":{"type":"string"},"age":{"type":"integer","minimum":0,"maximum":150},
+		"tags":{"type":"array","items":{"type":"string","maxLength":20},"maxItems":5},
+		"address":{"type":"object","properties":{"street":{"type":"string"},"city":{"type":"string"},"zip":{"type":"string","pattern":"^[0-9]{5}$"}},"required":["street","city"],"additionalProperties":false}},
+		"required":["name","address"],"additionalProperties":false}`,
+		`{"name": "Max Müller", "age": 42, "tags": ["a", "hello world", "x\ny"], "address": {"street": "Long Road 7", "city": "Hamburg", "zip": "20095"}}`,
+	},
+	{
+		"formats", `{"type":"object","properties":{"id":{"type":"string","format":"uuid"},"when":{"type":"string","format":"date-time"},"mail":{"type":"string","format":"email"},
+		"name":{"type":"string","pattern":"^[A-Z][a-z]+( [A-Z][a-z]+)*$"},"price":{"type":"number","minimum":0,"exclusiveMaximum":1000}},"required":["id","when","mail"],"additionalProperties":{"type":"string"}}`,
+		`{"id": "123e4567-e89b-12d3-a456-426614174000", "when": "2024-02-29T12:34:56Z", "mail": "max.mueller@example.com", "name": "Max Mueller", "price": 12.75, "identity": "x", "who": "the one"}`,
+	},
+	{
+		"union", `{"type":"array","items":{"anyOf":[{"type":"object","properties":{"kind":{"const":"circle"},"radius":{"type":"number"}},"required":["kind","radius"]},
+		{"type":"object","properties":{"kind":{"const":"square"},"side":{"type":"number"}},"required":["kind","side"]},{"type":"string","enum":["none","unknown"]}]}}`,
+		"[\n  {\n    \"kind\": \"circle\",\n    \"radius\": 1.5\n  },\n  {\n    \"kind\": \"square\",\n    \"side\": 2\n  },\n  \"none\"\n]",
+	},
+	{
+		"tree", `{"$defs":{"node":{"type":"object","properties":{"value":{"type":"string","maxLength":300},"children":{"type":"array","items":{"$ref":"#/$defs/node"}}},"required":["value","children"],"additionalProperties":false}},"$ref":"#/$defs/node"}`,
+		`{"value": "root of the tree", "children": [{"value": "a", "children": []}, {"value": "b", "children": [{"value": "c", "children": []}]}]}`,
+	},
+}
+
+// vocabularies returns what there is to measure with: a real vocabulary of 128
+// thousand tokens, and one made of the built-in model's and numbered words.
+func benchVocabulary(t testing.TB) (*Vocabulary, *tokenizer.Tokenizer) {
+	k := realTokenizer(t, "llama3_1.json")
+	return vocabularyOf(k), k
+}
+
+// TestSpeedOfMasks prints times of masks over realistic documents. The first
+// pass over a document meets nodes for the first time.
+func TestSpeedOfMasks(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures")
+	}
+	v, k := benchVocabulary(t)
+	t.Logf("%-12s %7s %10s %10s | %9s %9s %9s | %9s %9s %9s", "schema", "nodes", "compile", "prepare", "first p50", "p99", "max", "then p50", "p99", "max")
+	for _, c := range realistic {
+		start := time.Now()
+		g := compiled(t, c.schema, v)
+		compile := time.Since(start)
+		start = time.Now()
+		m := NewMasks(g, v)
+		prepare := time.Since(start)
+		var rows [2][]time.Duration
+		for pass := range 5 {
+			row := &rows[min(pass, 1)]
+			*row = append(*row, timeMasks(t, m, k, c.document)...)
+		}
+		q := func(row int, share float64) time.Duration {
+			slices.Sort(rows[row])
+			return rows[row][int(share*float64(len(rows[row])-1))].Round(100 * time.Nanosecond)
+		}
+		t.Logf("%-12s %7d %10s %10s | %9s %9s %9s | %9s %9s %9s", c.name, g.Len(), compile.Round(10*time.Microsecond), prepare.Round(10*time.Microsecond),
+			q(0, 0.5), q(0, 0.99), q(0, 1), q(1, 0.5), q(1, 0.99), q(1, 1))
+	}
+}
+
+func timeMasks(t testing.TB, m *Masks, k *tokenizer.Tokenizer, document string) (times []time.Duration) {
+	t.Helper()
+	x := m.NewMatcher(nil)
+	mask := make([]uint32, m.vocabulary.Words())
+	for _, id := range k.Encode(document, false) {
+		start := time.Now()
+		x.Mask(mask)
+		times = append(times, time.Since(start))
+		if mask[id/32]>>(id%32)&1 == 0 {
+			t.Fatalf("token %q of %s is not allowed", k.Bytes(id), document)
+		}
+		if err := x.Accept(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !x.Whole() {
+		t.Fatalf("%s is not whole", document)
+	}
+	return times
+}
+
+func compiled(t testing.TB, schema string, v *Vocabulary) *Grammar {
+	t.Helper()
+	e, err := Schema([]byte(schema))
+	if err != nil {
+		t.Fatalf("%s: %v", schema, err)
+	}
+	g, err := Compile(e, Options{Vocabulary: v})
+	if err != nil {
+		t.Fatalf("%s: %v", schema, err)
+	}
+	return g
+}

@@ -1,0 +1,231 @@
+package grammar
+
+import (
+	"math/bits"
+	"sync/atomic"
+)
+
+// Masks answers which tokens of a vocabulary may follow in a grammar. What a
+// node allows is found out once and kept, for all matchers: the tokens that
+// end before their part of the grammar does, and the places in the tree of
+// tokens where the part ends within a token, which depend on the caller.
+//
+// It is safe for concurrent use.
+type Masks struct {
+	grammar    *Grammar
+	vocabulary *Vocabulary
+	kept       []atomic.Pointer[entry] // of each node
+	size       atomic.Int64            // bytes kept
+}
+
+// maxKept is how much memory the kept answers may take.
+const maxKept = 64 << 20
+
+// entry is what a node allows.
+type entry struct {
+	class int32
+	next  *entry // the same node in another class
+
+	mask  []uint32 // either of them
+	ids   []int32
+	tree  *trie
+	exits []int32 // nodes of the tree, with others below, at which the part ends
+	reach int32   // deepest nesting that was asked for
+}
+
+// NewMasks prepares for matching. It works out ahead what takes long: where
+// many tokens are allowed, as within strings.
+func NewMasks(g *Grammar, v *Vocabulary) *Masks {
+	m := &Masks{grammar: g, vocabulary: v, kept: make([]atomic.Pointer[entry], len(g.nodes))}
+	m.prepare()
+	return m
+}
+
+// maxPrepared limits the work of prepare, in visited nodes of the tree.
+const maxPrepared = 20_000_000
+
+// prepare works out the nodes, those first at which most tokens are allowed.
+func (m *Masks) prepare() {
+	w := newWalker(m)
+	for _, wanted := range []func(n *node) bool{
+		func(n *node) bool { return n.kind == textNode },
+		func(n *node) bool { return n.kind == plainNode && n.table != nil },
+		func(n *node) bool { return n.kind == spaceNode || n.kind == insideText || n.table == nil },
+	} {
+		for i := range m.grammar.nodes {
+			n := &m.grammar.nodes[i]
+			if !wanted(n) || len(n.edges) == 0 && n.kind != spaceNode {
+				continue
+			}
+			if w.visited > maxPrepared {
+				return
+			}
+			if m.entry(w, thread{node: int32(i)}); n.kind == textNode {
+				m.entry(w, thread{node: int32(i), count: n.text.least})
+			}
+		}
+	}
+}
+
+// class tells the counts apart that a single token can make a difference for.
+func (m *Masks) class(t thread) int32 {
+	n := &m.grammar.nodes[t.node]
+	switch n.kind {
+	case spaceNode:
+		return t.count
+	case textNode, insideText:
+		longest := m.vocabulary.longest
+		room := longest
+		if n.text.most >= 0 {
+			room = min(n.text.most-t.count, longest)
+		}
+		return room<<16 | min(max(n.text.least-t.count, 0), longest)
+	}
+	return 0
+}
+
+// entry returns what a thread's node allows.
+func (m *Masks) entry(w *walker, t thread) *entry {
+	class := m.class(t)
+	head := m.kept[t.node].Load()
+	for e := head; e != nil; e = e.next {
+		if e.class == class {
+			return e
+		}
+	}
+	e := m.explore(w, t)
+	e.class = class
+	if m.size.Add(int64(4*(len(e.mask)+len(e.ids)+len(e.exits))+80)) < maxKept {
+		for {
+			e.next = m.kept[t.node].Load()
+			if m.kept[t.node].CompareAndSwap(e.next, e) {
+				break
+			}
+		}
+	}
+	return e
+}
+
+// explore walks through the tree from a node without a caller.
+func (m *Masks) explore(w *walker, t thread) *entry {
+	v := m.vocabulary
+	n := &m.grammar.nodes[t.node]
+	e := &entry{tree: &v.all}
+	clear(w.scratch)
+	if n.kind == textNode && !m.grammar.restricted {
+		room := int32(maxPlain)
+		if n.text.most >= 0 {
+			room = min(n.text.most-t.count, maxPlain)
+		}
+		copy(w.scratch, v.plain[room])
+		e.tree = &v.rest
+	}
+	w.run = run{nodes: m.grammar.nodes, frames: append(w.own[:0], frame{}), threads: append(w.threads[:0], thread{t.node, t.count, 0})}
+	w.out, w.exits = w.scratch, &e.exits
+	w.root(e.tree)
+	e.reach, w.own = w.reach, w.frames
+	e.keep(w.scratch)
+	return e
+}
+
+// keep stores a mask as a list where that is shorter.
+func (e *entry) keep(mask []uint32) {
+	n := 0
+	for _, word := range mask {
+		n += bits.OnesCount32(word)
+	}
+	if n >= len(mask) {
+		e.mask = append([]uint32(nil), mask...)
+		return
+	}
+	e.ids = make([]int32, 0, n)
+	for i, word := range mask {
+		for ; word != 0; word &= word - 1 {
+			e.ids = append(e.ids, int32(32*i+bits.TrailingZeros32(word)))
+		}
+	}
+}
+
+// addTo joins the entry's tokens with a mask's.
+func (e *entry) addTo(mask []uint32) {
+	if e.mask != nil {
+		for i, word := range e.mask {
+			mask[i] |= word
+		}
+		return
+	}
+	for _, id := range e.ids {
+		mask[id/32] |= 1 << (id % 32)
+	}
+}
+
+// walker goes through a tree of tokens and runs the automaton beside.
+type walker struct {
+	run
+	vocabulary *Vocabulary
+	levels     [maxToken + 2]level
+	out        []uint32
+	exits      *[]int32 // nil: the callers are known
+	scratch    []uint32
+	own        []frame // room for the stacks of explore
+	visited    int
+}
+
+// level says which threads there are after a number of bytes.
+type level struct{ lo, hi, frames int32 }
+
+func newWalker(m *Masks) *walker {
+	return &walker{vocabulary: m.vocabulary, scratch: make([]uint32, m.vocabulary.Words())}
+}
+
+// root walks through the whole tree from the run's threads.
+func (w *walker) root(t *trie) {
+	hi := int32(len(w.threads))
+	for b, at := range t.first {
+		if at >= 0 && w.starts(0, hi, byte(b)) {
+			w.walk(t, at, t.nodes[at].skip, 0, hi)
+		}
+	}
+}
+
+// starts reports whether a byte may lead one of the threads on.
+func (w *walker) starts(lo, hi int32, b byte) bool {
+	for _, t := range w.threads[lo:hi] {
+		n := &w.nodes[t.node]
+		if n.next(b) >= 0 || n.kind == spaceNode && (b == ' ' || b == '\n' || b == '\t') {
+			return true
+		}
+	}
+	return false
+}
+
+// walk visits the nodes [from, to) of a tree, brothers with all that is below
+// them, and marks the tokens that the threads [lo, hi) allow.
+func (w *walker) walk(t *trie, from, to, lo, hi int32) {
+	base := t.nodes[from].depth
+	w.levels[0] = level{lo, hi, int32(len(w.frames))}
+	for i := from; i < to; {
+		n := &t.nodes[i]
+		l := w.levels[n.depth-base]
+		w.threads, w.frames = w.threads[:l.hi], w.frames[:l.frames]
+		w.visited++
+		before := int32(len(w.threads))
+		if !w.step(l.lo, l.hi, n.label) {
+			i = n.skip
+			continue
+		}
+		if n.token >= 0 {
+			w.vocabulary.set(w.out, n.token)
+		}
+		if w.ended && w.exits != nil && n.skip > i+1 {
+			*w.exits = append(*w.exits, i)
+		}
+		if int32(len(w.threads)) == before {
+			i = n.skip
+			continue
+		}
+		w.levels[n.depth-base+1] = level{before, int32(len(w.threads)), int32(len(w.frames))}
+		i++
+	}
+	w.threads, w.frames = w.threads[:hi], w.frames[:w.levels[0].frames]
+}
