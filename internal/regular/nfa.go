@@ -8,7 +8,7 @@ import (
 )
 
 // MaxStates is the most states that an automaton of this package may have.
-const MaxStates = 20000
+const MaxStates = 10000
 
 // ErrTooLarge is wrapped by the errors about automata with too many states.
 var ErrTooLarge = errors.New("automaton is too large")
