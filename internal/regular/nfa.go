@@ -68,6 +68,7 @@ type subsets struct {
 	sets   [][]int32
 	out    *DFA
 	bounds []byte // first byte of each class
+	alive  []bool // states that lead to match from the middle of a text
 	seen   []int  // stamp of the last closure that met a state
 	stamp  int
 }
@@ -78,7 +79,7 @@ func (n *nfa) determinize(start, match int32) (*DFA, error) {
 	if len(n.states) > 20*MaxStates {
 		return nil, errTooLarge("a pattern", 20*MaxStates)
 	}
-	s := &subsets{n: n, match: match, ids: map[string]int32{}, out: &DFA{}, seen: make([]int, len(n.states))}
+	s := &subsets{n: n, match: match, ids: map[string]int32{}, out: &DFA{}, seen: make([]int, len(n.states)), alive: n.alive(match)}
 	s.classes()
 	s.id(s.closure([]int32{start}, true, false))
 	for i := 0; i < len(s.sets); i++ {
@@ -94,6 +95,34 @@ func (n *nfa) determinize(start, match int32) (*DFA, error) {
 		}
 	}
 	return s.out.minimize(), nil
+}
+
+// alive reports which states lead to match without passing the beginning of
+// the text. Those that do not, such as what an anchored pattern may never skip,
+// need not be carried along.
+func (n *nfa) alive(match int32) []bool {
+	before := make([][]int32, len(n.states))
+	for i, s := range n.states {
+		for _, e := range s.edges {
+			before[e.to] = append(before[e.to], int32(i))
+		}
+		for _, to := range slices.Concat(s.free, s.end) {
+			before[to] = append(before[to], int32(i))
+		}
+	}
+	alive := make([]bool, len(n.states))
+	alive[match] = true
+	for queue := []int32{match}; len(queue) > 0; {
+		at := queue[len(queue)-1]
+		queue = queue[:len(queue)-1]
+		for _, p := range before[at] {
+			if !alive[p] {
+				alive[p] = true
+				queue = append(queue, p)
+			}
+		}
+	}
+	return alive
 }
 
 // classes finds the bytes that no edge tells apart.
@@ -133,7 +162,7 @@ func (s *subsets) closure(set []int32, begin, end bool) []int32 {
 	var out []int32
 	visit := func(ids []int32) {
 		for _, id := range ids {
-			if s.seen[id] != s.stamp {
+			if s.seen[id] != s.stamp && (begin || s.alive[id]) {
 				s.seen[id] = s.stamp
 				out = append(out, id)
 			}
