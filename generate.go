@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/godwit-llm/godwit/internal/chat"
@@ -64,7 +65,8 @@ type Token struct {
 	Text    string  // the text that became certain with it; "" in the middle of a character or a possible stop text
 	LogProb float64 // of the model, before penalties and temperature
 	Top     []TokenLogProb
-	Deltas  []Delta // what became certain of the reply to Messages; the markers in Text are not part of it
+	Deltas  []Delta   // what became certain of the reply to Messages; the markers in Text are not part of it
+	Time    time.Time // when the step that made it ended
 }
 
 // TokenLogProb is a token and its log-probability.
@@ -319,7 +321,7 @@ func (g *Generation) next() (Token, bool) {
 	if !ok {
 		return g.finish(err)
 	}
-	t := Token{ID: raw.ID, LogProb: float64(raw.LogProb), Top: topOf(raw)}
+	t := Token{ID: raw.ID, LogProb: float64(raw.LogProb), Top: topOf(raw), Time: raw.Time}
 	g.result.IDs = append(g.result.IDs, t.ID)
 	if g.text != nil {
 		var stopped bool

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/godwit-llm/godwit/internal/cuda"
@@ -15,9 +16,9 @@ import (
 // the windows of convolutions, a few percent together, are left out: no step
 // can do with less.
 type Traffic struct {
-	Weights int64 // read once; of routed experts those that the batch is expected to choose
-	Cache   int64 // keys and values, read
-	State   int64 // of Mamba-2's recurrences, read and written
+	Weights int64 `json:"weights"` // read once; of routed experts those that the batch is expected to choose
+	Cache   int64 `json:"cache"`   // keys and values, read
+	State   int64 `json:"state"`   // of Mamba-2's recurrences, read and written
 }
 
 // Total returns the sum.
@@ -38,6 +39,44 @@ func (m *Model) StepTraffic(batch int, context float64) Traffic {
 // PromptOperations returns the multiplications and additions that a prompt of
 // so many tokens takes.
 func (m *Model) PromptOperations(tokens int) float64 { return m.account.Operations(tokens) }
+
+// StartTogether is Start for several requests of which none begins before all
+// are queued. They wait for a moment in which no other request runs. If one is
+// refused, none begins.
+func (m *Model) StartTogether(ctx context.Context, requests []Request) ([]*Generation, error) {
+	held, queued, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- m.engine.Do(ctx, func(ops.Backend) error {
+			close(held)
+			<-queued
+			return nil
+		})
+	}()
+	select {
+	case <-held:
+		defer close(queued)
+		return m.startAll(ctx, requests)
+	case err := <-ended:
+		close(queued)
+		return nil, &Error{Op: "generate", Class: classOf(err), Err: err}
+	}
+}
+
+// startAll starts all requests or none.
+func (m *Model) startAll(ctx context.Context, requests []Request) ([]*Generation, error) {
+	started := make([]*Generation, 0, len(requests))
+	for _, r := range requests {
+		g, err := m.Start(ctx, r)
+		if err != nil {
+			for _, g := range started {
+				g.Cancel()
+			}
+			return nil, err
+		}
+		started = append(started, g)
+	}
+	return started, nil
+}
 
 // Rates are what a device reached in short tests.
 type Rates struct {
@@ -60,6 +99,9 @@ func (m *Model) MeasureRates(ctx context.Context) (Rates, error) {
 			return err
 		}
 		r.Product, r.ProductBy, err = t.ProductRate(t.product)
+		if m.device.busID == "" {
+			debug.FreeOSMemory() // what was read would count as the model's memory
+		}
 		return err
 	})
 	var known *Error

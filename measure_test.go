@@ -148,6 +148,45 @@ func TestMeasureRates(t *testing.T) {
 	}
 }
 
+// TestStartTogether: requests share all their steps, or none begins.
+func TestStartTogether(t *testing.T) {
+	m := openRandom(t, changed(smallConfig, nil), Options{Device: "cpu"})
+	requests := make([]Request, 4)
+	for i := range requests {
+		requests[i] = Request{IDs: []int32{int32(i)}, MaxTokens: 5, IgnoreEOS: true, Sampling: greedy}
+	}
+	all, err := m.StartTogether(t.Context(), requests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var times [5][]time.Time
+	for _, g := range all {
+		n := 0
+		for token := range g.Tokens() {
+			times[n] = append(times[n], token.Time)
+			n++
+		}
+	}
+	for step, of := range times {
+		if len(of) != 4 || of[0] != of[1] || of[0] != of[2] || of[0] != of[3] {
+			t.Errorf("step %d made tokens at %v, want four at one time", step, of)
+		}
+	}
+	requests[3].IDs = []int32{-1}
+	if _, err := m.StartTogether(t.Context(), requests); !errors.Is(err, ErrRequest) {
+		t.Errorf("got %v, want that a request is refused", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := m.StartTogether(ctx, requests[:3]); err != nil && !errors.Is(err, ErrCancelled) {
+		t.Errorf("got %v, want that it was cancelled", err)
+	}
+	m.Close()
+	if _, err := m.StartTogether(t.Context(), requests[:3]); !errors.Is(err, ErrClosed) {
+		t.Errorf("got %v, want that it is closed", err)
+	}
+}
+
 // TestWatchMemory sees what is allocated while it looks.
 func TestWatchMemory(t *testing.T) {
 	m := openBuiltin(t, Options{Device: "cpu"})

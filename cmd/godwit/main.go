@@ -1,5 +1,6 @@
 // Command godwit runs Hugging Face safetensors checkpoints: it generates text,
-// tokenizes, renders chat templates, scores and inspects, and fetches models.
+// tokenizes, renders chat templates, scores, inspects and measures, and fetches
+// models.
 package main
 
 import (
@@ -111,8 +112,10 @@ so that this works at once:
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 	})
-	root.AddCommand(runCommand(c), tokenizeCommand(c), renderCommand(c), scoreCommand(c), inspectCommand(c), serveCommand(c),
-		pullCommand(c), listCommand(c), removeCommand(c), versionCommand(c))
+	root.AddCommand(
+		runCommand(c), tokenizeCommand(c), renderCommand(c), scoreCommand(c), inspectCommand(c), serveCommand(c), benchCommand(c),
+		pullCommand(c), listCommand(c), removeCommand(c), versionCommand(c),
+	)
 	return root
 }
 
@@ -144,14 +147,20 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// openModel opens a directory, or the built-in model for "". When ctx ends
-// first it does not wait: the process is about to end.
+// openModel opens a directory, or the built-in model for "".
 func openModel(ctx context.Context, dir string, opts godwit.Options) (*godwit.Model, error) {
 	opts.LibraryDirs = libraryDirs()
-	open := func() (*godwit.Model, error) { return godwit.Open(dir, opts) }
-	if dir == "" {
-		open = func() (*godwit.Model, error) { return godwit.OpenBuiltin(opts) }
-	}
+	return await(ctx, func() (*godwit.Model, error) {
+		if dir == "" {
+			return godwit.OpenBuiltin(opts)
+		}
+		return godwit.Open(dir, opts)
+	})
+}
+
+// await returns what open returns. When ctx ends first it does not wait: the
+// process is about to end.
+func await(ctx context.Context, open func() (*godwit.Model, error)) (*godwit.Model, error) {
 	type opened struct {
 		m   *godwit.Model
 		err error

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/godwit-llm/godwit/internal/bench"
 )
 
 func TestMain(m *testing.M) {
@@ -75,6 +77,24 @@ func TestInterruptLoading(t *testing.T) {
 	var errOut bytes.Buffer
 	if status := execute(ctx, []string{"run", "Once"}, nil, io.Discard, &errOut); status != 1 || !strings.Contains(errOut.String(), "cancelled") {
 		t.Errorf("got status %d and %q, want 1 and that it was cancelled", status, errOut.String())
+	}
+}
+
+// TestInterruptBench prints the batches that were measured, and that the others
+// are missing.
+func TestInterruptBench(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out, errOut bytes.Buffer
+	f := benchFlags{device: "cpu", batch: "1,2", Options: bench.Options{Prompt: 4, Decode: 300, Repeat: 2}}
+	f.Progress = func(done, _ int) {
+		if done == 4 {
+			cancel()
+		}
+	}
+	err := runBench(ctx, &console{out: &out, err: &errOut}, &f)
+	if err == nil || err.Error() != "cancelled; 1 of 2 batches were measured" || !strings.Contains(out.String(), "\n1  ") || strings.Contains(out.String(), "\n2  ") {
+		t.Errorf("got %v and %q, want one batch and that it was cancelled", err, out.String())
 	}
 }
 

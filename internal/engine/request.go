@@ -60,6 +60,7 @@ type Token struct {
 	LogProb float32
 	TopIDs  []int32
 	TopLogs []float32
+	Time    time.Time // when the step that made it ended
 }
 
 // Reason says why a generation ended.

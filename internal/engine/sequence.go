@@ -77,7 +77,7 @@ func (q *sequence) sampling(position int) ops.Sampling {
 
 // accept takes a sampled row at a position, which may end the sequence.
 func (q *sequence) accept(position int, r ops.Sampled, now time.Time) {
-	t := Token{ID: r.ID, LogProb: r.LogProb, TopIDs: r.TopIDs, TopLogs: r.TopLogs}
+	t := Token{ID: r.ID, LogProb: r.LogProb, TopIDs: r.TopIDs, TopLogs: r.TopLogs, Time: now}
 	if q.r.Score {
 		q.First = position + 1
 		q.stream.push(t)

@@ -2,6 +2,7 @@ package model
 
 import (
 	"math"
+	"os"
 	"testing"
 )
 
@@ -76,6 +77,35 @@ func TestFloors(t *testing.T) {
 		got := 4547e9 / float64(a.WeightTraffic(1)+a.StateTraffic())
 		if !within(got, want, 3e-3) {
 			t.Errorf("%s: got %.1f tokens/s at the floor, want %g", name, got, want)
+		}
+	}
+}
+
+// TestBenchGeometries: the configurations to measure with are those of the
+// published models.
+func TestBenchGeometries(t *testing.T) {
+	for file, name := range map[string]string{
+		"mini-4b": "Nemotron-Mini-4B", "15b": "Nemotron-4-15B", "nano-9b-v2": "Nano-9B-v2", "3-nano-30b-a3b": "3-Nano-30B-A3B",
+	} {
+		data, err := os.ReadFile("../../bench/geometries/" + file + ".json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := Decode(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := d.Random(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := d.Account(r, Limits{PageSize: 16}, publishedBytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := published(t, name)
+		if !within(float64(a.BytesPerToken())/1e9, want.read, 1e-4) || a.WeightBytes() != publishedBytes*want.parameters || a.PageBytes != 16*want.cache {
+			t.Errorf("%s: got %d bytes, %d a token, %d a page; want those of %s", file, a.WeightBytes(), a.BytesPerToken(), a.PageBytes, name)
 		}
 	}
 }
