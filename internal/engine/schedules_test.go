@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/godwit-llm/godwit/internal/model"
 	"github.com/godwit-llm/godwit/internal/ops"
@@ -112,7 +113,8 @@ func (m tiny) alone(t testing.TB, requests []Request) []result {
 	return all
 }
 
-// gather reads a stream to its end, or cancels it after some tokens.
+// gather reads a stream to its end, or cancels it after some tokens. It leaves
+// out their times.
 func gather(s *Stream, after int) (result, error) {
 	var out result
 	for {
@@ -124,6 +126,7 @@ func gather(s *Stream, after int) (result, error) {
 			out.vector = s.Outcome().Vector
 			return out, err
 		}
+		token.Time = time.Time{}
 		out.tokens = append(out.tokens, token)
 	}
 }
