@@ -13,7 +13,8 @@
 // cache after the first time. Passes:
 //
 //   1. largest logit and Σ exp: the log-probabilities. A greedy row ends here.
-//   2. with edits: apply them in place, and find the largest again
+//   2. with edits: apply them in place; with those or a mask, find the largest
+//      again, of the tokens that are allowed; all others count as -inf from here on
 //   3. top-k: the rank of the last token, by a radix selection on (x, id) with
 //      counts of 2048 digits, at most five of them
 //   4. the token that wins among those that pass top-k and min-p, and Σ exp(x)
@@ -36,7 +37,7 @@ struct Row {
     float temperature, top_p, least; // least x that passes min-p; -inf: all
     int top_k, target, score, listed;
     int edits, edit_count; // where in the list of edits
-    int unused;
+    int allowed;           // where in the masks, -1: every token is
 };
 
 // Edit is samplingEdit in sample.go.
@@ -73,6 +74,7 @@ struct Sample {
     float *logits;
     const Row *rows;
     Edit *edits;
+    const uint32_t *masks; // a bit for each token
     Result *results;
     int *top_ids;       // [rows, LISTED]
     float *top_logs;    // [rows, LISTED]
@@ -218,6 +220,7 @@ struct Group {
 // largest and divided by the temperature.
 struct Values {
     const float *logits;
+    const uint32_t *allowed; // null: every token is
     int vocab;
     float top, temperature; // 0: the logits themselves
 
@@ -236,6 +239,11 @@ struct Values {
         }
 #pragma unroll
         for (int k = 0; k < 4; k++) v[k] = of(v[k]);
+        if (allowed) {
+            const uint32_t bits = __ldg(allowed + (i >> 5)) >> (i & 31);
+#pragma unroll
+            for (int k = 0; k < 4; k++) v[k] = bits >> k & 1 ? v[k] : minus_infinity();
+        }
         return n;
     }
 };
@@ -380,7 +388,7 @@ __device__ __forceinline__ Summary draw(Group &g, const Values &values, const Ro
 // choose returns the token of a row whose largest edited logit is known.
 __device__ __forceinline__ int choose(Group &g, const Values &raw, const Row &row, const Summary &top) {
     if (row.temperature <= 0.f || isinf(top.value)) return top.id;
-    const Values values = {raw.logits, raw.vocab, top.value, row.temperature};
+    const Values values = {raw.logits, raw.allowed, raw.vocab, top.value, row.temperature};
     uint64_t limit = EVERYTHING;
     if (row.top_k > 0 && row.top_k < raw.vocab) limit = select(g, values, row.top_k);
     Summary s = draw(g, values, row, limit, row.least);
@@ -433,21 +441,30 @@ __device__ __forceinline__ void edit(Group &g, float *logits, const Row &row, bo
     g.meet();
 }
 
+// first_allowed is the choice where all that are allowed are as unlikely as can
+// be. It is rare enough for every thread to look.
+__device__ __noinline__ int first_allowed(const Values &values) {
+    for (int i = 0; i < (values.vocab + 31) / 32; i++) {
+        const uint32_t bits = __ldg(values.allowed + i);
+        if (bits) return 32 * i + __ffs(bits) - 1;
+    }
+    return 0;
+}
+
 __device__ __forceinline__ Result sample_row(Group &g, int number) {
     const Row row = g.a.rows[number];
     float *logits = g.a.logits + (long long)number * g.a.stride;
-    const Values raw = {logits, g.a.vocab, 0.f, 0.f};
+    const Values raw = {logits, nullptr, g.a.vocab, 0.f, 0.f};
     Summary top = largest(g, raw);
     Result r = {0, top.bad || isinf(top.value), 0.f, top.value + logf(top.sum)};
     if (r.invalid) return r;
     if (row.listed > 0) list(g, raw, min(row.listed, g.a.vocab), number, r.norm);
     r.id = row.target;
     if (!row.score) {
-        if (row.edit_count > 0) {
-            edit(g, logits, row, false);
-            top = largest(g, raw);
-        }
-        r.id = choose(g, raw, row, top);
+        if (row.edit_count > 0) edit(g, logits, row, false);
+        const Values some = {logits, row.allowed < 0 ? nullptr : g.a.masks + row.allowed, g.a.vocab, 0.f, 0.f};
+        if (row.edit_count > 0 || some.allowed) top = largest(g, some);
+        r.id = some.allowed && top.value == minus_infinity() ? first_allowed(some) : choose(g, some, row, top);
         if (row.edit_count > 0) edit(g, logits, row, true);
     }
     r.log_prob = __ldcg(logits + r.id) - r.norm;

@@ -12,14 +12,15 @@ import (
 )
 
 // sampler holds the kernel of sample.cu and what it works on. Buffers grow when
-// a batch has more rows or edits than any before it.
+// a batch has more rows, edits or masks than any before it.
 type sampler struct {
 	kernel   *cuda.Function
 	resident int // blocks that the device holds at the same time
 	rows     int // room
 	edits    int // room
+	words    int // room, of masks
 
-	input    *cuda.Buffer // samplingRow[rows], samplingEdit[edits]
+	input    *cuda.Buffer // samplingRow[rows], samplingEdit[edits], uint32[words]
 	output   *cuda.Buffer // samplingResult[rows], ids[rows, listed], logs[rows, listed]
 	groups   *cuda.Buffer // workspaces and summaries
 	staging  *cuda.Pinned // of input
@@ -41,7 +42,7 @@ type samplingRow struct {
 	temperature, topP, least  float32
 	topK, target, score, list int32
 	edits, editCount          int32
-	_                         int32
+	allowed                   int32
 }
 
 // samplingEdit is Edit in sample.cu.
@@ -60,7 +61,8 @@ type samplingResult struct {
 
 // sampleArgs is Sample in sample.cu.
 type sampleArgs struct {
-	logits, rows, edits, results      cuda.DevicePtr
+	logits, rows, edits, masks        cuda.DevicePtr
+	results                           cuda.DevicePtr
 	topIDs, topLogs                   cuda.DevicePtr
 	groups, summaries                 cuda.DevicePtr
 	stride, count, vocab, blocks, all int32
@@ -127,21 +129,21 @@ func (b *Backend) Sample(results []ops.Sampled, logits ops.Tensor, params []ops.
 // sample queues the draw of all rows.
 func (b *Backend) sample(logits ops.Tensor, params []ops.Sampling) error {
 	k := &b.sampler
-	edits, lists := 0, false
+	edits, words, lists := 0, 0, false
 	for i := range params {
 		edits += len(params[i].Edits)
+		words += len(params[i].Allowed)
 		lists = lists || params[i].Top > 0
 	}
-	if err := b.reserveSampling(len(params), edits); err != nil {
+	if err := b.reserveSampling(len(params), edits, words); err != nil {
 		return err
 	}
 	k.fill(params)
-	if err := b.stream.Upload(k.input.Ptr(), k.staging, 0, len(params)*rowBytes); err != nil {
-		return err
-	}
-	if edits > 0 {
-		at := k.rows * rowBytes
-		if err := b.stream.Upload(k.input.Ptr()+cuda.DevicePtr(at), k.staging, at, edits*editBytes); err != nil {
+	for _, part := range []struct{ at, bytes int }{{0, len(params) * rowBytes}, {k.editsAt(), edits * editBytes}, {k.masksAt(), 4 * words}} {
+		if part.bytes == 0 {
+			continue
+		}
+		if err := b.stream.Upload(k.input.Ptr()+cuda.DevicePtr(part.at), k.staging, part.at, part.bytes); err != nil {
 			return err
 		}
 	}
@@ -159,7 +161,7 @@ func (b *Backend) launchSample(logits ops.Tensor, rows int) error {
 	blocks, groups := sampleGrid(rows, logits.Cols, k.resident)
 	out := k.output.Ptr()
 	p := cuda.Struct(b.parameters(), sampleArgs{
-		logits: address(logits), rows: k.input.Ptr(), edits: k.input.Ptr() + cuda.DevicePtr(k.rows*rowBytes),
+		logits: address(logits), rows: k.input.Ptr(), edits: k.input.Ptr() + cuda.DevicePtr(k.editsAt()), masks: k.input.Ptr() + cuda.DevicePtr(k.masksAt()),
 		results: out, topIDs: out + cuda.DevicePtr(k.idsAt()), topLogs: out + cuda.DevicePtr(k.logsAt()),
 		groups: k.groups.Ptr(), summaries: k.groups.Ptr() + cuda.DevicePtr(k.resident*workspaceBytes),
 		stride: int32(logits.Stride), count: int32(rows), vocab: int32(logits.Cols), blocks: int32(blocks), all: int32(groups),
@@ -177,14 +179,18 @@ func sampleGrid(rows, vocab, resident int) (blocks, groups int) {
 	return max(blocks, 1), groups
 }
 
+// Where the edits and the masks lie in the input.
+func (k *sampler) editsAt() int { return k.rows * rowBytes }
+func (k *sampler) masksAt() int { return k.editsAt() + k.edits*editBytes }
+
 // Where the lists of the most likely tokens lie in the output.
 func (k *sampler) idsAt() int  { return k.rows * resultBytes }
 func (k *sampler) logsAt() int { return k.rows * (resultBytes + 4*listed) }
 
 // reserveSampling makes room for a batch.
-func (b *Backend) reserveSampling(rows, edits int) error {
+func (b *Backend) reserveSampling(rows, edits, words int) error {
 	k := &b.sampler
-	if rows <= k.rows && edits <= k.edits {
+	if rows <= k.rows && edits <= k.edits && words <= k.words {
 		return nil
 	}
 	if err := b.stream.Synchronize(); err != nil {
@@ -197,7 +203,10 @@ func (b *Backend) reserveSampling(rows, edits int) error {
 	}
 	k.groups = keep
 	k.rows, k.edits = max(k.rows, roomFor(rows, 64)), max(k.edits, roomFor(edits, 4096))
-	in, out := k.rows*rowBytes+k.edits*editBytes, k.rows*(resultBytes+8*listed)
+	if words > k.words {
+		k.words = roomFor(words, 4096)
+	}
+	in, out := k.masksAt()+4*k.words, k.rows*(resultBytes+8*listed)
 	var err error
 	if k.input, err = b.dev.Alloc(in); err != nil {
 		return fmt.Errorf("kernels: sampling of %d rows: %w", k.rows, err)
@@ -219,11 +228,15 @@ func roomFor(n, least int) int { return max(least, 1<<bits.Len(uint(max(n, 1)-1)
 func (k *sampler) fill(params []ops.Sampling) {
 	memory := k.staging.Bytes()
 	rows := viewOf[samplingRow](memory, k.rows)
-	edits := viewOf[samplingEdit](memory[k.rows*rowBytes:], k.edits)
-	n := 0
+	edits := viewOf[samplingEdit](memory[k.editsAt():], k.edits)
+	n, words := 0, 0
 	for i := range params {
 		rows[i] = rowOf(&params[i])
 		rows[i].edits = int32(n)
+		if mask := params[i].Allowed; mask != nil {
+			rows[i].allowed = int32(words)
+			words += copy(viewOf[uint32](memory[k.masksAt():], k.words)[words:], mask)
+		}
 		for _, e := range params[i].Edits {
 			edits[n] = samplingEdit{id: e.ID, scale: e.Scale, offset: e.Offset}
 			n++
@@ -232,14 +245,14 @@ func (k *sampler) fill(params []ops.Sampling) {
 }
 
 // viewOf sees memory as n structs.
-func viewOf[T samplingRow | samplingEdit | samplingResult | int32 | float32](memory []byte, n int) []T {
+func viewOf[T samplingRow | samplingEdit | samplingResult | int32 | uint32 | float32](memory []byte, n int) []T {
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(memory))), n)
 }
 
 func rowOf(p *ops.Sampling) samplingRow {
 	r := samplingRow{
 		seed: p.Seed, step: p.Step, temperature: p.Temperature, topP: p.TopP, least: float32(math.Inf(-1)),
-		topK: int32(min(max(p.TopK, 0), math.MaxInt32)), target: p.Target, editCount: int32(len(p.Edits)),
+		topK: int32(min(max(p.TopK, 0), math.MaxInt32)), target: p.Target, editCount: int32(len(p.Edits)), allowed: -1,
 	}
 	if p.MinP > 0 {
 		r.least = float32(math.Log(float64(p.MinP)))

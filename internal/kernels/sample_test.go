@@ -58,6 +58,13 @@ func randomSampling(rng *rand.Rand, vocab int) ops.Sampling {
 	if rng.IntN(4) == 0 {
 		p.Top = int(one(1, 5, 20, 64, 65))
 	}
+	if rng.IntN(3) == 0 {
+		p.Allowed = make([]uint32, (vocab+31)/32)
+		for range 1 + rng.IntN(vocab) {
+			id := rng.IntN(vocab)
+			p.Allowed[id/32] |= 1 << (id % 32)
+		}
+	}
 	for range rng.IntN(3) * rng.IntN(20) {
 		id := int32(rng.IntN(vocab))
 		if !slices.ContainsFunc(p.Edits, func(e ops.Edit) bool { return e.ID == id }) {
@@ -176,11 +183,12 @@ func TestSampleLaunch(t *testing.T) {
 	const vocab = 100
 	params := []ops.Sampling{
 		{Temperature: 1, Seed: 7, Edits: []ops.Edit{{ID: 4, Scale: 2, Offset: 3}, {ID: 9, Scale: 1}}},
-		{Top: 2, MinP: 1},
-		{Score: true, Target: 5, Edits: []ops.Edit{{ID: 1, Scale: 1, Offset: 8}}},
+		{Top: 2, MinP: 1, Allowed: []uint32{1, 2, 3, 4}},
+		{Score: true, Target: 5, Edits: []ops.Edit{{ID: 1, Scale: 1, Offset: 8}}, Allowed: []uint32{5, 6, 7, 8}},
 	}
 	var rows []samplingRow
 	var edits []samplingEdit
+	var masks []uint32
 	f.Kernel("sample", []int{int(unsafe.Sizeof(sampleArgs{}))}, func(c *cudatest.Call) {
 		a := *(*sampleArgs)(unsafe.Pointer(&c.Bytes(0)[0]))
 		if !c.Cooperative || c.Grid[0] != int(a.blocks*a.all) || a.count != 3 || a.vocab != vocab {
@@ -188,6 +196,7 @@ func TestSampleLaunch(t *testing.T) {
 		}
 		rows = slices.Clone(viewOf[samplingRow](c.Memory(a.rows, 3*rowBytes), 3))
 		edits = slices.Clone(viewOf[samplingEdit](c.Memory(a.edits, 3*editBytes), 3))
+		masks = slices.Clone(viewOf[uint32](c.Memory(a.masks, 8*4), 8))
 		copy(viewOf[samplingResult](c.Memory(a.results, 3*resultBytes), 3), []samplingResult{{id: 11}, {id: 12, logProb: -2}, {invalid: 1}})
 		copy(viewOf[int32](c.Memory(a.topIDs, 3*4*listed), 3*listed)[listed:], []int32{12, 13})
 		copy(viewOf[float32](c.Memory(a.topLogs, 3*4*listed), 3*listed)[listed:], []float32{-2, -3})
@@ -206,6 +215,9 @@ func TestSampleLaunch(t *testing.T) {
 	}
 	if want := []samplingEdit{{id: 4, scale: 2, offset: 3}, {id: 9, scale: 1}, {id: 1, scale: 1, offset: 8}}; !slices.Equal(edits, want) {
 		t.Errorf("edits: got %+v, want %+v", edits, want)
+	}
+	if want := []uint32{1, 2, 3, 4, 5, 6, 7, 8}; !slices.Equal(masks, want) || rows[0].allowed != -1 || rows[1].allowed != 0 || rows[2].allowed != 4 {
+		t.Errorf("masks: got %v for %+v, want %v", masks, rows, want)
 	}
 	want := "[{11 false 0 [] []} {12 false -2 [12 13] [-2 -3]} {0 true 0 [] []}]"
 	if got := fmt.Sprint(results); got != want {
@@ -257,6 +269,8 @@ func TestSpeedOfSampling(t *testing.T) {
 		{"top-p 0.95", ops.Sampling{Temperature: 0.8, TopP: 0.95}},
 		{"top-k 50, top-p 0.95", ops.Sampling{Temperature: 0.8, TopK: 50, TopP: 0.95}},
 		{"greedy, 20 listed", ops.Sampling{Top: 20}},
+		{"greedy, masked", ops.Sampling{Allowed: slices.Repeat([]uint32{0x55555555}, 8192)}},
+		{"top-p 0.95, masked", ops.Sampling{Temperature: 0.8, TopP: 0.95, Allowed: slices.Repeat([]uint32{0x55555555}, 8192)}},
 	} {
 		for _, vocab := range []int{131072, 256000} {
 			for _, rows := range []int{1, 64} {

@@ -321,11 +321,12 @@ type Experts struct {
 
 // Sampling says how to choose the token of one row.
 type Sampling struct {
-	Temperature float32 // 0: the most likely token
-	TopK        int     // 0: all
-	TopP        float32 // 0 or 1: all
-	MinP        float32 // 0: all
-	Edits       []Edit  // changes to single logits, one a token at most
+	Temperature float32  // 0: the most likely token
+	TopK        int      // 0: all
+	TopP        float32  // 0 or 1: all
+	MinP        float32  // 0: all
+	Edits       []Edit   // changes to single logits, one a token at most
+	Allowed     []uint32 // a bit for each token that may be chosen, token 0 the lowest of word 0; nil: all
 	Seed        uint64
 	Step        uint64 // number of this draw within its request
 	Target      int32  // with Score: the token whose log-probability is wanted
@@ -343,7 +344,7 @@ type Edit struct {
 }
 
 // Sampled is the outcome of one row. Log-probabilities are those of the model,
-// before edits and temperature.
+// before edits, temperature and Allowed.
 type Sampled struct {
 	ID      int32
 	Invalid bool // the logits hold NaN or +Inf, or nothing but -Inf: nothing could be chosen

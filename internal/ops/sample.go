@@ -22,7 +22,8 @@ type sampleScratch struct {
 // Sample draws by the Gumbel-max rule: the kept token with the largest
 // logit/temperature + g(seed, step, token) wins, which is a draw from the
 // softmax over the kept tokens and does not depend on the order in which
-// tokens are looked at. Filters apply in the order top-k, top-p, min-p.
+// tokens are looked at. Filters apply in the order top-k, top-p, min-p, to the
+// tokens that are allowed.
 func (b *CPU) Sample(results []Sampled, logits Tensor, params []Sampling) error {
 	s := &b.sampler
 	s.scratch = grow(s.scratch, len(b.scores))
@@ -69,8 +70,14 @@ func (s *sampleScratch) draw(logits []float32, p *Sampling) int32 {
 	for _, e := range p.Edits {
 		e.apply(s.logits)
 	}
+	if p.Allowed != nil {
+		restrict(s.logits, p.Allowed)
+	}
 	first := argmax(s.logits)
 	top := s.logits[first]
+	if p.Allowed != nil && math.IsInf(float64(top), -1) {
+		return firstAllowed(p.Allowed)
+	}
 	if p.Temperature <= 0 || math.IsInf(float64(top), 0) {
 		return first
 	}
@@ -89,6 +96,33 @@ func (e Edit) apply(logits []float32) {
 		v *= e.Scale
 	}
 	logits[e.ID] = v + e.Offset
+}
+
+// restrict leaves nothing of the tokens that are not allowed.
+func restrict(logits []float32, allowed []uint32) {
+	none := float32(math.Inf(-1))
+	for i := 0; i < len(logits); i += 32 {
+		word := allowed[i/32]
+		if word == math.MaxUint32 {
+			continue
+		}
+		for k := range logits[i:min(i+32, len(logits))] {
+			if word>>k&1 == 0 {
+				logits[i+k] = none
+			}
+		}
+	}
+}
+
+// firstAllowed returns the token that is chosen where all that are allowed are
+// as unlikely as can be: what is not allowed is not chosen even then.
+func firstAllowed(allowed []uint32) int32 {
+	for i, word := range allowed {
+		if word != 0 {
+			return int32(32*i + bits.TrailingZeros32(word))
+		}
+	}
+	return 0
 }
 
 // argmax returns the first of the largest values.

@@ -257,6 +257,10 @@ func TestDraws(t *testing.T) {
 		{"penalty of a small one", []float32{0.9, 0.6}, ops.Sampling{Edits: []ops.Edit{{ID: 0, Scale: 2}}}, 1},
 		{"penalty of a negative", []float32{-4, -3}, ops.Sampling{Edits: []ops.Edit{{ID: 1, Scale: 2}}}, 0},
 		{"score", []float32{1, 3, 2}, ops.Sampling{Score: true, Target: 2}, 2},
+		{"allowed", []float32{1, 3, 2}, ops.Sampling{Allowed: []uint32{0b101}}, 2},
+		{"one allowed", []float32{1, 3, 2}, ops.Sampling{Temperature: 9, TopP: 0.9, Allowed: []uint32{0b001}}, 0},
+		{"allowed and banned", []float32{1, 3, 2}, ops.Sampling{Edits: []ops.Edit{{ID: 2, Scale: 1, Offset: -inf}}, Allowed: []uint32{0b100}}, 2},
+		{"a bias does not allow", []float32{1, 3, 2}, ops.Sampling{Edits: []ops.Edit{{ID: 1, Scale: 1, Offset: 50}}, Allowed: []uint32{0b101}}, 2},
 	} {
 		b := ops.NewCPU(1)
 		if got := sampleOne(b, c.logits, c.Sampling); got.ID != c.want || got.Invalid {

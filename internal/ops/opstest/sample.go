@@ -27,6 +27,33 @@ var sampleCases = []struct {
 	{"min-p", ops.Sampling{Temperature: 1, MinP: 0.1, Seed: 12}},
 	{"together", ops.Sampling{Temperature: 1, TopK: 40, TopP: 0.8, MinP: 0.05, Seed: 13, Step: 7, Top: 3}},
 	{"score", ops.Sampling{Score: true, Target: 4, Top: 2, Temperature: 1}},
+	{"allowed", ops.Sampling{Top: 5, Allowed: everyThird}},
+	{"allowed and edits", ops.Sampling{Temperature: 1, Seed: 14, Edits: []ops.Edit{{ID: 1, Scale: 1, Offset: 100}, {ID: 3, Scale: 2}}, Allowed: everyThird}},
+	{"allowed and filters", ops.Sampling{Temperature: 0.9, TopK: 20, TopP: 0.7, MinP: 0.02, Seed: 15, Step: 3, Allowed: everyThird}},
+	{"one allowed", ops.Sampling{Temperature: 2, TopP: 0.9, Seed: 16, Allowed: onlyFour}},
+	{"one allowed that cannot be", ops.Sampling{Temperature: 2, Edits: []ops.Edit{{ID: 4, Scale: 1, Offset: float32(math.Inf(-1))}}, Allowed: onlyFour}},
+	{"allowed in a score", ops.Sampling{Score: true, Target: 5, Allowed: onlyFour}},
+}
+
+// Masks of the tokens that may be chosen, for vocabularies of up to 4096.
+var (
+	everyThird = mask(func(id int) bool { return id%3 == 0 })
+	onlyFour   = mask(func(id int) bool { return id == 4 })
+)
+
+func mask(allowed func(id int) bool) []uint32 {
+	words := make([]uint32, 128)
+	for id := range 32 * len(words) {
+		if allowed(id) {
+			words[id/32] |= 1 << (id % 32)
+		}
+	}
+	return words
+}
+
+// allowed reports whether a token may be chosen.
+func allowed(p *ops.Sampling, id int) bool {
+	return p.Allowed == nil || p.Allowed[id/32]>>(id%32)&1 != 0
 }
 
 // sample compares whole batches with the definition of the draw.
@@ -58,7 +85,9 @@ func sampleBatch(f *fixture, vocab int, flat bool) {
 	f.rows(rows)
 	params := make([]ops.Sampling, rows)
 	for i, c := range sampleCases {
-		params[i] = c.Sampling
+		if params[i] = c.Sampling; c.Allowed != nil {
+			params[i].Allowed = c.Allowed[:(vocab+31)/32]
+		}
 	}
 	results := make([]ops.Sampled, rows)
 	f.must(f.dev.Sample(results, logits, params))
@@ -123,13 +152,20 @@ func pick(logits []float64, p *ops.Sampling) int {
 		}
 		x[e.ID] = x[e.ID]*scale + float64(e.Offset)
 	}
-	if p.Temperature == 0 {
-		return ranked(x)[0]
+	best, most := -1, math.Inf(-1)
+	for id := range x {
+		if !allowed(p, id) {
+			x[id] = math.Inf(-1)
+		} else if best < 0 {
+			best = id // where nothing that is allowed is possible
+		}
+	}
+	if first := ranked(x)[0]; p.Temperature == 0 && !math.IsInf(x[first], -1) {
+		return first
 	}
 	for i := range x {
 		x[i] /= float64(p.Temperature)
 	}
-	best, most := -1, math.Inf(-1)
 	for _, id := range Eligible(x, p) {
 		if v := x[id] + Gumbel(p.Seed, p.Step, id); v > most {
 			best, most = id, v
