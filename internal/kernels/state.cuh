@@ -58,17 +58,18 @@ template <int N> struct Rows {
             for (int i = 0; i < W; i++) s[r][i] = 0.f;
     }
 
-    // load and store pass the state through: it is used again a step later.
+    // What is loaded was written a step ago, what is stored is used in a step: it
+    // passes the first-level cache by, and the second one if need be.
     __device__ __forceinline__ void load(const float *from, int lane) {
 #pragma unroll
         for (int r = 0; r < ROWS; r++)
             if constexpr (W == 2) {
-                const float2 v = __ldcs((const float2 *)(from + r * N) + lane);
+                const float2 v = __ldcg((const float2 *)(from + r * N) + lane);
                 s[r][0] = v.x, s[r][1] = v.y;
             } else {
 #pragma unroll
                 for (int i = 0; i < W; i += 4) {
-                    const float4 v = __ldcs((const float4 *)(from + r * N + 32 * i) + lane);
+                    const float4 v = __ldcg((const float4 *)(from + r * N + 32 * i) + lane);
                     s[r][i] = v.x, s[r][i + 1] = v.y, s[r][i + 2] = v.z, s[r][i + 3] = v.w;
                 }
             }
