@@ -95,6 +95,7 @@ type Stats struct {
 	PromptSeconds float64
 	DecodeTokens  int
 	DecodeSeconds float64
+	Preempted     int // times that it had to give way to others
 }
 
 // TokensPerSecond returns the rate of decoding; 0 if there was none.
@@ -375,6 +376,7 @@ func (g *Generation) close(reason string) {
 	g.result.Stats = Stats{
 		QueueSeconds: o.Queued.Seconds(), PromptTokens: len(g.result.PromptIDs), ReusedTokens: o.ReusedTokens, PromptSeconds: o.PromptTime.Seconds(),
 		DecodeTokens: o.DecodedTokens, DecodeSeconds: o.DecodeTime.Seconds(),
+		Preempted: o.Preemptions,
 	}
 }
 

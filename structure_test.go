@@ -40,6 +40,7 @@ var imports = map[string][]string{
 	"/internal/tokenizer":     {},
 	"/internal/vec":           {},
 	"/tools/kernels":          {},
+	"/tools/load":             {""},
 	"/poc/nemotron-cuda-cpp":  {""},
 }
 

@@ -114,17 +114,26 @@ func (m *meter) step(t *scheduler.Step, took time.Duration, now time.Time) {
 	m.prompt.add(now, prompt)
 }
 
-// token counts a new token of q, which does not know of it yet.
-func (m *meter) token(q *sequence, now time.Time) {
+// tokens counts the new tokens of a step's rows, whose sequences do not know of
+// them yet.
+func (m *meter) tokens(rows []outputRow, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.m.OutputTokens++
-	m.output.add(now, 1)
-	if q.first.IsZero() {
-		m.m.FirstToken.observe(now.Sub(q.queued))
-	} else {
-		m.m.InterToken.observe(now.Sub(q.lastToken))
+	n := 0
+	for _, row := range rows {
+		q := row.owner
+		if !q.r.generates() {
+			continue
+		}
+		n++
+		if q.first.IsZero() {
+			m.m.FirstToken.observe(now.Sub(q.queued))
+		} else {
+			m.m.InterToken.observe(now.Sub(q.lastToken))
+		}
 	}
+	m.m.OutputTokens += uint64(n)
+	m.output.add(now, n)
 }
 
 // ended counts a request that has ended.

@@ -93,7 +93,8 @@ var ErrCancelled = errors.New("cancelled")
 // Stream delivers a request's tokens. The engine never waits for its reader.
 type Stream struct {
 	mu      sync.Mutex
-	tokens  []Token
+	tokens  []Token // those before read were taken
+	read    int
 	done    bool
 	err     error
 	outcome Outcome
@@ -107,8 +108,11 @@ func (s *Stream) Next() (t Token, ok bool, err error) {
 	for {
 		s.mu.Lock()
 		switch {
-		case len(s.tokens) > 0:
-			t, s.tokens = s.tokens[0], s.tokens[1:]
+		case s.read < len(s.tokens):
+			t = s.tokens[s.read]
+			if s.read++; s.read == len(s.tokens) {
+				s.tokens, s.read = s.tokens[:0], 0
+			}
 			s.mu.Unlock()
 			return t, true, nil
 		case s.done:

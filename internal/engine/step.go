@@ -105,6 +105,7 @@ func (e *Engine) compute() error {
 // deliver hands the results to the sequences.
 func (e *Engine) deliver(now time.Time) {
 	width := e.Model.Hidden
+	e.meter.tokens(e.rows[:len(e.params)], now)
 	for i, row := range e.rows {
 		q := row.owner
 		if q.ended {
@@ -116,9 +117,6 @@ func (e *Engine) deliver(now time.Time) {
 		case e.results[i].Invalid:
 			q.end(Failed, -1, fmt.Errorf("engine: %w after %d tokens", ErrLogits, row.position+1))
 		default:
-			if q.r.generates() {
-				e.meter.token(q, now)
-			}
 			q.accept(row.position, e.results[i], now)
 		}
 		if q.ended {

@@ -249,7 +249,7 @@ func (l *load) settle() error {
 // TestRandomLoad runs random schedules against a device that knows what was
 // computed for what.
 func TestRandomLoad(t *testing.T) {
-	schedules := 20000
+	schedules := 10000
 	if testing.Short() {
 		schedules = 2000
 	}

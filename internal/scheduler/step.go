@@ -105,11 +105,12 @@ func (s *Scheduler) pack() {
 		}
 	}
 	t.Tokens = len(t.Pieces)
-	room, outputs := s.Tokens, s.Outputs-len(t.Pieces)
+	room := s.Tokens
 	if len(t.Pieces) > 0 {
 		room = s.Budget
 	}
 	s.share(room - len(t.Pieces))
+	outputs := s.Outputs - len(t.Pieces) - s.ending()
 	for _, p := range s.prompts {
 		outputs -= s.limit(&p, outputs)
 		if p.To > p.From {
@@ -195,22 +196,29 @@ func (s *Scheduler) share(room int) {
 	}
 }
 
-// limit shortens a piece where the state is to be saved, and where there are
-// fewer outputs left than it wants. It returns how many it takes.
+// ending returns how many prompts end in the step and want their next id. There
+// are outputs for them: there are as many as slots.
+func (s *Scheduler) ending() int {
+	n := 0
+	for i := range s.prompts {
+		if p := &s.prompts[i]; p.Want == Next && p.To == len(p.IDs) {
+			n++
+		}
+	}
+	return n
+}
+
+// limit shortens a piece where the state is to be saved, and where it wants the
+// logits of more ids than there are outputs left. It returns how many it takes.
 func (s *Scheduler) limit(p *Piece, outputs int) (taken int) {
 	if s.Recurrent && s.Prefixes {
 		p.cut()
 	}
-	switch {
-	case p.Want == Next && p.To == len(p.IDs) && outputs == 0:
-		p.To-- // the row that is sampled has to wait
-	case p.Want == Next && p.To == len(p.IDs):
-		return 1
-	case p.Want == Logits:
-		p.To = min(p.To, max(p.From, p.First)+outputs)
-		return max(0, p.To-max(p.From, p.First))
+	if p.Want != Logits {
+		return 0
 	}
-	return 0
+	p.To = min(p.To, max(p.From, p.First)+outputs)
+	return max(0, p.To-max(p.From, p.First))
 }
 
 // cut ends a piece at the first place from which another sequence is likely to

@@ -1,0 +1,111 @@
+package godwit
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+)
+
+// TestReuse runs requests that share beginnings, side by side and with
+// priorities, on a model that keeps pages and states, and compares them with the
+// same requests one by one on a model that keeps nothing.
+func TestReuse(t *testing.T) { compareReuse(t, "cpu", 0) }
+
+// TestCUDAReuse is the same on a GPU. Kernels differ with the size of a step, so
+// tokens may differ where the two best are closer than rounding; float32
+// checkpoints keep that apart from mistakes.
+func TestCUDAReuse(t *testing.T) { compareReuse(t, "cuda", 4e-3) }
+
+func compareReuse(t *testing.T, device string, tolerance float64) {
+	t.Helper()
+	for _, name := range []string{"llama-base", "mistral-window", "nemotron-base", "nemotron-h-base", "nemotron-h-mamba-only", "nemotron-h-moe"} {
+		t.Run(name, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(1, 2))
+			var requests []Request
+			stems := [][]int32{randomIDs(rng, 100), randomIDs(rng, 61), randomIDs(rng, 33)}
+			for i := range 24 {
+				ids := append(slices.Clone(stems[i%3]), randomIDs(rng, 1+rng.IntN(30))...)
+				requests = append(requests, Request{
+					IDs: ids, MaxTokens: 30, Sampling: greedy, IgnoreEOS: true, TopLogs: 2, Priority: rng.IntN(2),
+				})
+			}
+			opts := Options{Device: device, MaxSequences: 2, Context: 256, Memory: 0.01, HostMemory: 1 << 20}
+			opts.NoPrefixCache = true
+			alone, _ := answers(t, name, opts, requests, 1)
+			opts.NoPrefixCache, opts.SnapshotMemory = false, 1<<17 // few, so that some move to the host
+			together, m := answers(t, name, opts, append(requests, requests...), 8)
+			for i, got := range together {
+				compareTokens(t, i, got, alone[i%len(alone)], tolerance)
+			}
+			if m.ReusedTokens == 0 {
+				t.Error("nothing was reused")
+			}
+			t.Logf("%d tokens reused, %d preemptions, lookups %+v", m.ReusedTokens, m.Preempted, m.Prefixes)
+		})
+	}
+}
+
+func randomIDs(rng *rand.Rand, n int) []int32 {
+	ids := make([]int32, n)
+	for i := range ids {
+		ids[i] = int32(rng.IntN(40))
+	}
+	return ids
+}
+
+// answers opens a golden checkpoint and runs requests, some at the same time.
+func answers(t *testing.T, name string, opts Options, requests []Request, atOnce int) ([][]Token, Metrics) {
+	t.Helper()
+	m, err := Open(filepath.Join("testdata/goldens", name), opts)
+	if errors.Is(err, ErrNoDevice) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	out := make([][]Token, len(requests))
+	var all sync.WaitGroup
+	slots := make(chan bool, atOnce)
+	for i, r := range requests {
+		slots <- true
+		all.Go(func() {
+			defer func() { <-slots }()
+			g, err := m.Start(t.Context(), r)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			out[i] = slices.Collect(g.Tokens())
+			if err := g.Err(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	return out, m.Metrics()
+}
+
+// compareTokens compares two answers up to where rounding may part them.
+func compareTokens(t *testing.T, i int, got, want []Token, tolerance float64) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("request %d: got %d tokens, want %d", i, len(got), len(want))
+	}
+	for k := range want {
+		if got[k].ID != want[k].ID {
+			if margin := want[k].Top[0].LogProb - want[k].Top[1].LogProb; margin > tolerance {
+				t.Errorf("request %d, token %d: got %d, want %d, which is ahead by %g", i, k, got[k].ID, want[k].ID, margin)
+			}
+			return
+		}
+		if d := math.Abs(got[k].LogProb - want[k].LogProb); d > tolerance {
+			t.Errorf("request %d, token %d: log-probabilities differ by %g", i, k, d)
+			return
+		}
+	}
+}
