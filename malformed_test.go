@@ -225,7 +225,7 @@ var malformedConfigs = []malformed{
 
 var malformedWeights = []malformed{
 	{"no weights", llama, remove("model.safetensors"), ErrNotFound, `safetensors: DIR: holds no safetensors file`},
-	{"weights of PyTorch alone", llama, func(b broken) { b.rename("model.safetensors", "pytorch_model.bin") }, ErrNotFound, `safetensors: DIR: holds pytorch_model.bin but no safetensors file; convert it first`},
+	{"weights of PyTorch alone", llama, func(b broken) { b.rename("model.safetensors", "pytorch_model.bin") }, ErrNotFound, `safetensors: DIR: holds pytorch_model.bin but no safetensors file; convert it first with 'godwit convert'`},
 	{"weights as a pointer", llama, write("model.safetensors", pointer), ErrInvalid, `safetensors: model.safetensors: this is a Git LFS pointer, not the data; fetch it with git lfs pull`},
 	{"empty weights", llama, write("model.safetensors", ""), ErrInvalid, `safetensors: model.safetensors: the file has 0 bytes, want at least 8; the download may be incomplete`},
 	{"weights cut in the header", llama, func(b broken) { b.cut("model.safetensors", 100) }, ErrInvalid, `safetensors: model.safetensors: the header ends at byte 3008, the file has 100: 2908 bytes are missing; the download may be incomplete`},

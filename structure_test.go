@@ -15,7 +15,7 @@ const module = "github.com/godwit-llm/godwit"
 // imports says which packages of this module each one may import: one way,
 // from the commands to the leaves.
 var imports = map[string][]string{
-	"/cmd/godwit":             {"", "/internal/bench", "/internal/builtin", "/internal/chat", "/internal/hub", "/internal/jinja", "/internal/server", "/internal/tokenizer"},
+	"/cmd/godwit":             {"", "/internal/bench", "/internal/builtin", "/internal/chat", "/internal/convert", "/internal/hub", "/internal/jinja", "/internal/server", "/internal/tokenizer"},
 	"/internal/server":        {""},
 	"/internal/bench":         {""},
 	"":                        {"/internal/builtin", "/internal/chat", "/internal/cuda", "/internal/engine", "/internal/kernels", "/internal/kv", "/internal/model", "/internal/ops", "/internal/safetensors", "/internal/tokenizer"},
@@ -36,7 +36,11 @@ var imports = map[string][]string{
 	"/internal/jinja":         {},
 	"/internal/kv":            {},
 	"/internal/regular":       {},
-	"/internal/safetensors":   {},
+	"/internal/convert":       {"/internal/disk", "/internal/safetensors", "/internal/torchfile"},
+	"/internal/mmap":          {},
+	"/internal/pickle":        {},
+	"/internal/safetensors":   {"/internal/mmap"},
+	"/internal/torchfile":     {"/internal/mmap", "/internal/pickle", "/internal/safetensors"},
 	"/internal/tokenizer":     {},
 	"/internal/vec":           {},
 	"/tools/kernels":          {},

@@ -27,23 +27,32 @@ func modelDir(ctx context.Context, c *console, name string, want hub.Want) (stri
 	if !ok {
 		return name, nil
 	}
-	client, err := hubClient(c)
+	s, err := snapshotOf(ctx, c, n, want)
 	if err != nil {
 		return "", err
-	}
-	s, err := client.Cache.Find(n, want)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	if !s.Complete {
-		if s, err = missing(ctx, c, client, n, want, s); err != nil {
-			return "", fmt.Errorf("there is no directory %s, and %w", name, err)
-		}
 	}
 	if want == hub.Model {
 		return s.Dir, checkWeights(n, s)
 	}
 	return s.Dir, nil
+}
+
+// snapshotOf finds a repository in the cache or fetches it.
+func snapshotOf(ctx context.Context, c *console, n hub.Name, want hub.Want) (hub.Snapshot, error) {
+	client, err := hubClient(c)
+	if err != nil {
+		return hub.Snapshot{}, err
+	}
+	s, err := client.Cache.Find(n, want)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return s, err
+	}
+	if !s.Complete {
+		if s, err = missing(ctx, c, client, n, want, s); err != nil {
+			return s, fmt.Errorf("there is no directory %s, and %w", n, err)
+		}
+	}
+	return s, nil
 }
 
 // missing fetches a model, of which the cache has nothing or a part. The part

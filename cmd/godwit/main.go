@@ -1,6 +1,6 @@
 // Command godwit runs Hugging Face safetensors checkpoints: it generates text,
 // tokenizes, renders chat templates, scores, inspects and measures, and fetches
-// models.
+// and converts models.
 package main
 
 import (
@@ -114,7 +114,7 @@ so that this works at once:
 	})
 	root.AddCommand(
 		runCommand(c), tokenizeCommand(c), renderCommand(c), scoreCommand(c), inspectCommand(c), serveCommand(c), benchCommand(c),
-		pullCommand(c), listCommand(c), removeCommand(c), versionCommand(c),
+		pullCommand(c), listCommand(c), removeCommand(c), convertCommand(c), versionCommand(c),
 	)
 	return root
 }

@@ -8,11 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/godwit-llm/godwit"
 	"github.com/godwit-llm/godwit/internal/hub"
@@ -80,21 +77,13 @@ func fetch(ctx context.Context, c *console, client *hub.Client, n hub.Name, want
 // pullBar shows a pull: one bar for all files on a terminal, else a line for
 // each file and now and then one for a long wait.
 type pullBar struct {
-	console  *console
-	log      *slog.Logger
-	terminal *os.File // nil if there is none
-	name     string
-	bar      *progressbar.ProgressBar // nil until there is something to show
-	fetched  bool
-	last     time.Time // of the last line
+	*byteBar
+	log     *slog.Logger
+	fetched bool
 }
 
 func newPullBar(c *console, n hub.Name) *pullBar {
-	b := &pullBar{console: c, log: c.logger(), name: n.String(), last: time.Now()}
-	if f, ok := c.err.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		b.terminal = f
-	}
-	return b
+	return &pullBar{byteBar: newByteBar(c, n.String()), log: c.logger()}
 }
 
 func (b *pullBar) event(e hub.Event) {
@@ -108,46 +97,9 @@ func (b *pullBar) event(e hub.Event) {
 			b.line("fetched %s, %v", e.File, godwit.Bytes(e.Size))
 		}
 	case hub.Progress:
-		b.progress(e)
-	}
-}
-
-// often is how often a line says how far a long file is.
-const often = 10 * time.Second
-
-func (b *pullBar) progress(e hub.Event) {
-	switch {
-	case e.Total == 0 || isTrue("HF_HUB_DISABLE_PROGRESS_BARS"):
-	case b.terminal != nil:
-		b.draw(e)
-	case time.Since(b.last) > often:
-		b.line("%v of %v, %d %%", godwit.Bytes(e.Done), godwit.Bytes(e.Total), 100*e.Done/e.Total)
-	}
-}
-
-func (b *pullBar) line(format string, args ...any) {
-	b.last = time.Now()
-	fmt.Fprintf(b.console.err, format+"\n", args...)
-}
-
-func (b *pullBar) draw(e hub.Event) {
-	if b.bar == nil {
-		b.bar = progressbar.NewOptions64(e.Total,
-			progressbar.OptionSetWriter(b.terminal), progressbar.OptionShowBytes(true),
-			progressbar.OptionSetDescription(b.name), progressbar.OptionThrottle(100*time.Millisecond),
-			progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
-		b.bar.Set64(e.Done) // what was there is not part of the speed
-		b.bar.StartWithoutRender()
-	}
-	b.bar.Set64(e.Done)
-}
-
-// done takes the bar off the screen.
-func (b *pullBar) done() {
-	if b.bar != nil {
-		b.bar.Exit()
-		b.bar.Clear()
-		b.bar = nil
+		if !isTrue("HF_HUB_DISABLE_PROGRESS_BARS") {
+			b.show(e.Done, e.Total)
+		}
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -12,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/godwit-llm/godwit/internal/mmap"
 )
 
 const (
@@ -58,33 +59,15 @@ type source struct {
 // mapFile maps one file of a directory.
 func mapFile(dir, name string) (*file, error) {
 	path := filepath.Join(dir, filepath.FromSlash(name))
-	// Opening a pipe would wait for its writer: look before.
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
+	data, unmap, err := mmap.Open(path)
+	if errors.Is(err, mmap.ErrNotRegular) {
 		return nil, faultf(name, "this is no regular file")
 	}
-	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	if info, err = f.Stat(); err != nil {
-		return nil, err
-	}
-	m := &file{name: name, path: path}
-	if info.Size() == 0 {
-		return m, nil // nothing to map; the parser says what is wrong
-	}
-	if info.Size() > math.MaxInt {
-		return nil, fmt.Errorf("%s: %d bytes are more than this machine can map", path, info.Size())
-	}
-	if m.data, m.unmap, err = mmap(f, int(info.Size())); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return m, nil
+	// An empty file has no bytes; the parser says what is wrong.
+	return &file{name: name, path: path, data: data, unmap: unmap}, nil
 }
 
 func open(src source) (*Checkpoint, error) {
@@ -207,7 +190,7 @@ func (s shardSet) complete(dir string, have map[string]bool) ([]string, error) {
 func nothing(dir string, names []string) error {
 	for _, name := range names {
 		if strings.HasPrefix(name, "pytorch_model") && (strings.HasSuffix(name, ".bin") || strings.HasSuffix(name, ".bin.index.json")) {
-			return missingf(dir, "holds %s but no safetensors file; convert it first", name)
+			return missingf(dir, "holds %s but no safetensors file; convert it first with 'godwit convert'", name)
 		}
 	}
 	for _, name := range names {

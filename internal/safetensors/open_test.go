@@ -124,11 +124,11 @@ func TestOpenMalformed(t *testing.T) {
 		missing bool
 	}{
 		{"empty", nil, `DIR: holds no safetensors file`, true},
-		{"pytorch", map[string]string{"pytorch_model.bin": ""}, `DIR: holds pytorch_model.bin but no safetensors file; convert it first`, true},
+		{"pytorch", map[string]string{"pytorch_model.bin": ""}, `DIR: holds pytorch_model.bin but no safetensors file; convert it first with 'godwit convert'`, true},
 		{
 			"pytorch shards",
 			map[string]string{"pytorch_model-00001-of-00002.bin": "", "pytorch_model-00002-of-00002.bin": ""},
-			`DIR: holds pytorch_model-00001-of-00002.bin but no safetensors file; convert it first`, true,
+			`DIR: holds pytorch_model-00001-of-00002.bin but no safetensors file; convert it first with 'godwit convert'`, true,
 		},
 		{
 			"another name",

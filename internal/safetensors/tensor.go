@@ -26,6 +26,14 @@ func NewTensor(name string, d DType, shape []int, data []byte) Tensor {
 	return Tensor{Name: name, DType: d, Shape: shape, file: &file{data: data}, length: int64(len(data))}
 }
 
+// Describe returns a tensor without bytes, as WriteFrom takes it.
+func Describe(name string, d DType, shape []int) (Tensor, error) {
+	t := Tensor{Name: name, DType: d, Shape: shape}
+	n, err := t.byteLen()
+	t.length = n
+	return t, err
+}
+
 // Bytes returns the tensor's bytes without copying them. They are valid until
 // the checkpoint is closed, and must not be written: they may be a mapping of
 // the file, or of the executable, and writing faults. Bytes panics after Close.

@@ -15,6 +15,15 @@ import (
 // metadata. As the reference does, it orders tensors by type, that of the
 // largest alignment first, and then by name, so that all are aligned.
 func Write(w io.Writer, tensors []Tensor, metadata map[string]string) error {
+	return WriteFrom(w, tensors, metadata, func(w io.Writer, t Tensor) error {
+		_, err := w.Write(t.Bytes())
+		return err
+	})
+}
+
+// WriteFrom writes as Write does, with the bytes that content writes for each
+// tensor. It is for more than memory holds: tensors may be made by Describe.
+func WriteFrom(w io.Writer, tensors []Tensor, metadata map[string]string, content func(io.Writer, Tensor) error) error {
 	sorted := slices.Clone(tensors)
 	slices.SortFunc(sorted, func(a, b Tensor) int {
 		if a.DType != b.DType {
@@ -31,11 +40,27 @@ func Write(w io.Writer, tensors []Tensor, metadata map[string]string) error {
 		return err
 	}
 	for _, t := range sorted {
-		if _, err := w.Write(t.Bytes()); err != nil {
+		c := counter{w: w}
+		if err := content(&c, t); err != nil {
 			return err
+		}
+		if c.n != t.length {
+			return t.faultf("%d bytes were written for %v, want %d", c.n, t, t.length)
 		}
 	}
 	return nil
+}
+
+// counter counts the bytes of one tensor.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
 }
 
 // entry is what a header says about a tensor.

@@ -59,6 +59,38 @@ func TestWriteRefuses(t *testing.T) {
 	}
 }
 
+// TestWriteFrom asks for each tensor's bytes in the order of the file, and
+// counts them.
+func TestWriteFrom(t *testing.T) {
+	long, err := Describe("long", I64, []int{2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	short, _ := Describe("short", U8, []int{3})
+	fill := func(w io.Writer, t Tensor) error {
+		for range t.Len() {
+			w.Write([]byte(t.Name[:1]))
+		}
+		return nil
+	}
+	var got bytes.Buffer
+	if err := WriteFrom(&got, []Tensor{short, long}, nil, fill); err != nil {
+		t.Fatal(err)
+	}
+	want := bytesOf(t, nil, NewTensor("long", I64, []int{2}, []byte("llllllllllllllll")), NewTensor("short", U8, []int{3}, []byte("sss")))
+	if got.String() != want {
+		t.Errorf("got  %q\nwant %q", got.String(), want)
+	}
+	none := func(io.Writer, Tensor) error { return nil }
+	const fault = `safetensors: tensor "short": 0 bytes were written for U8[3], want 3`
+	if err := WriteFrom(io.Discard, []Tensor{short}, nil, none); err == nil || err.Error() != fault {
+		t.Errorf("got %v, want %s", err, fault)
+	}
+	if _, err := Describe("bad", U8, []int{-1}); err == nil {
+		t.Error("a negative dimension was described")
+	}
+}
+
 type failAfter int
 
 func (n *failAfter) Write(b []byte) (int, error) {

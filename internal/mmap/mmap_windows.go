@@ -1,4 +1,4 @@
-package safetensors
+package mmap
 
 import (
 	"os"
@@ -7,8 +7,10 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// mmap maps size > 0 bytes of f. The mapping outlives f.
-func mmap(f *os.File, size int) (data []byte, unmap func() error, err error) {
+// release does nothing: Windows takes pages back when it needs them.
+func release([]byte) {}
+
+func mapFile(f *os.File, size int) (data []byte, unmap func() error, err error) {
 	m, err := windows.CreateFileMapping(windows.Handle(f.Fd()), nil, windows.PAGE_READONLY, 0, 0, nil)
 	if err != nil {
 		return nil, nil, os.NewSyscallError("CreateFileMapping", err)

@@ -1,0 +1,30 @@
+//go:build unix
+
+package mmap
+
+import (
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// release gives back the whole pages of part.
+func release(part []byte) {
+	page := uintptr(os.Getpagesize())
+	at := uintptr(unsafe.Pointer(unsafe.SliceData(part)))
+	before := -at & (page - 1)
+	if uintptr(len(part)) < before+page {
+		return
+	}
+	n := (uintptr(len(part)) - before) &^ (page - 1)
+	_ = unix.Madvise(part[before:before+n], unix.MADV_DONTNEED) // only a hint
+}
+
+func mapFile(f *os.File, size int) (data []byte, unmap func() error, err error) {
+	data, err = unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("mmap", err)
+	}
+	return data, func() error { return os.NewSyscallError("munmap", unix.Munmap(data)) }, nil
+}
