@@ -213,6 +213,12 @@ func TestRefusals(t *testing.T) {
 		{"resp", `{"input":"x","max_output_tokens":0}`, "max_output_tokens", "want at least 1"},
 		{"resp", `{"input":"x","top_logprobs":30}`, "top_logprobs", "want 0 to 20"},
 		{"resp", `{"input":"x","tools":[{"type":"mcp","name":"a"}]}`, "tools", `tools[0].type is "mcp", want function`},
+		{"/v1/embeddings", `{"input":[]}`, "input", "input has 0 texts, want 1 to 2048"},
+		{"/v1/embeddings", `{"input":["a",""]}`, "input", "input 1 is empty"},
+		{"/v1/embeddings", `{"input":"a","encoding_format":"hex"}`, "encoding_format", "want float or base64"},
+		{"/v1/embeddings", `{"input":"a","dimensions":0}`, "dimensions", "want at least 1"},
+		{"/v1/embeddings", `{"input":"a","dimensions":1000}`, "", "1000 dimensions, want 1 to 256"},
+		{"/v1/embeddings", `{"input":"a","pooling":"max"}`, "", "want mean or last"},
 		{"plain", `{}`, "prompt", "prompt and n ask for 0 choices, want 1 to 4"},
 		{"plain", `{"prompt":["a","b","c"],"n":2}`, "prompt", "prompt and n ask for 6 choices, want 1 to 4"},
 		{"plain", `{"prompt":{}}`, "prompt", "prompt is an object, want a string, a list of strings, token ids or a list of such lists"},
@@ -344,7 +350,7 @@ func FuzzRequest(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, v := range []any{&chatRequest{}, &completionRequest{}, &responseRequest{}, &tokenizeRequest{}, &detokenizeRequest{}} {
+		for _, v := range []any{&chatRequest{}, &completionRequest{}, &responseRequest{}, &embeddingRequest{}, &tokenizeRequest{}, &detokenizeRequest{}} {
 			err := decode(data, 32, v)
 			if err == nil {
 				continue

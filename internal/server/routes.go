@@ -23,6 +23,7 @@ func (s *Server) operations() []operation {
 		{pattern: "POST /v1/chat/completions", summary: "Answer a conversation", takes: chatRequest{}, gives: chatCompletion{}, streams: chatChunk{}, model: s.chat},
 		{pattern: "POST /v1/completions", summary: "Continue a text", takes: completionRequest{}, gives: completion{}, streams: completion{}, model: s.complete},
 		{pattern: "POST /v1/responses", summary: "Answer items, in items", takes: responseRequest{}, gives: response{}, streams: responseEvent{}, model: s.respond},
+		{pattern: "POST /v1/embeddings", summary: "Turn texts into vectors", takes: embeddingRequest{}, gives: embeddingList{}, model: s.embed},
 		{pattern: "POST /tokenize", summary: "Turn a text or a conversation into token ids", takes: tokenizeRequest{}, gives: tokenizeResponse{}, model: s.tokenize},
 		{pattern: "POST /detokenize", summary: "Turn token ids into text", takes: detokenizeRequest{}, gives: detokenizeResponse{}, model: s.detokenize},
 		{pattern: "GET /v1/models", summary: "List the names of the model", gives: modelList{}, keyed: s.listModels},

@@ -19,7 +19,8 @@ type Options struct {
 	Keys         *Keys         // who may ask; nil means everybody
 	MaxBody      int64         // bytes of a request; 0 means 32 MiB
 	MaxDepth     int           // nested arrays and objects of a request; 0 means 64
-	MaxChoices   int           // choices and inputs of one request; 0 means 128
+	MaxChoices   int           // choices of one request; 0 means 128
+	MaxInputs    int           // texts of one request for embeddings; 0 means 2048
 	ReadTimeout  time.Duration // for a request's body; 0 means 30 s
 	WriteTimeout time.Duration // for a client to take what was written; 0 means 30 s
 	Timeout      time.Duration // for a whole generation; 0 means none
@@ -41,6 +42,7 @@ func (o Options) withDefaults() Options {
 	o.MaxBody = cmp.Or(o.MaxBody, 32<<20)
 	o.MaxDepth = cmp.Or(o.MaxDepth, 64)
 	o.MaxChoices = cmp.Or(o.MaxChoices, 128)
+	o.MaxInputs = cmp.Or(o.MaxInputs, 2048)
 	o.ReadTimeout = cmp.Or(o.ReadTimeout, 30*time.Second)
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, 30*time.Second)
 	o.Heartbeat = cmp.Or(o.Heartbeat, 15*time.Second)

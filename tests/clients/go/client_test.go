@@ -157,6 +157,28 @@ func TestResponses(t *testing.T) {
 	}
 }
 
+// TestEmbeddings: equal texts are equal, in the form that the client asks for.
+func TestEmbeddings(t *testing.T) {
+	got, err := client().Embeddings.New(t.Context(), openai.EmbeddingNewParams{
+		Model: model, Input: openai.EmbeddingNewParamsInputUnion{OfArrayOfStrings: []string{"The river", "The river", "A door"}}, Dimensions: openai.Int(32),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same, other := dot(got.Data[0].Embedding, got.Data[1].Embedding), dot(got.Data[0].Embedding, got.Data[2].Embedding)
+	if len(got.Data[0].Embedding) != 32 || same < 0.999 || other > same {
+		t.Errorf("got %d numbers, %g and %g", len(got.Data[0].Embedding), same, other)
+	}
+}
+
+func dot(a, b []float64) float64 {
+	sum := 0.0
+	for i := range a {
+		sum += a[i] * b[i]
+	}
+	return sum
+}
+
 // TestErrors: the client understands what the server refuses.
 func TestErrors(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -46,13 +46,24 @@ func startProxy(target string) (*proxy, error) {
 		return nil, err
 	}
 	p.Server = httptest.NewServer(&httputil.ReverseProxy{
-		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(to) },
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(to)
+			whole(r)
+		},
 		FlushInterval:  -1,
 		ModifyResponse: p.watch,
 		ErrorHandler:   func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }, // the client left
 	})
 	p.url = p.Server.URL
 	return p, nil
+}
+
+// whole reads a request's body first: an answer that begins while a
+// ReverseProxy still reads the end of the body closes it under the reader.
+func whole(r *httputil.ProxyRequest) {
+	if data, err := io.ReadAll(r.In.Body); err == nil && len(data) > 0 {
+		r.Out.Body = io.NopCloser(bytes.NewReader(data))
+	}
 }
 
 // close returns what was wrong.
