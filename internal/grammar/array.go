@@ -82,7 +82,7 @@ func (a *arrayBuilder) after(n int) int32 {
 		starts = append(starts, a.mark(']', a.end))
 	}
 	if a.most < 0 || n < a.most {
-		starts = append(starts, a.mark(',', a.element(n)))
+		starts = append(starts, a.literal(",", a.element(n)))
 	}
 	return a.choice(starts...)
 }
@@ -100,7 +100,7 @@ func (a *arrayBuilder) rest(n int) int32 {
 	if most >= 0 {
 		most = max(0, most-n)
 	}
-	body := a.mark(',', a.called(item, a.end))
+	body := a.literal(",", a.called(item, a.end))
 	return a.add(node{count: &counted{body, a.mark(']', a.end), int32(max(0, a.least-n)), int32(most)}})
 }
 

@@ -17,8 +17,8 @@
 //   - declared properties come in the order of the schema, then others, and
 //     others only where additionalProperties or patternProperties speaks of
 //     them, or nothing is declared; names may be repeated among these only;
-//   - white space stands only between tokens of JSON: up to 64 spaces or tabs,
-//     and at most one line end, after which there may be as many again; none
+//   - white space stands only where printers of JSON put it, not before a comma
+//     or colon: one space, or a line end and up to 40 spaces or tabs; none
 //     before or after the document;
 //   - integers have no fraction and no exponent; numbers with bounds have no
 //     exponent, those without have one of at most two digits; multiples have no

@@ -165,7 +165,7 @@ func (b *builder) constant(v *value, next int32) int32 {
 		for i := len(v.items) - 1; i >= 0; i-- {
 			at = b.space(node{free: []int32{b.constant(v.items[i], at)}})
 			if i > 0 {
-				at = b.mark(',', at)
+				at = b.literal(",", at)
 			}
 		}
 		return b.literal("[", at)
@@ -174,10 +174,10 @@ func (b *builder) constant(v *value, next int32) int32 {
 		for i := len(v.fields) - 1; i >= 0; i-- {
 			f := v.fields[i]
 			at = b.space(node{free: []int32{b.constant(f.value, at)}})
-			at = b.mark(':', at)
+			at = b.literal(":", at)
 			at = b.space(node{free: []int32{b.literal(`"`+regular.WriteJSON(f.name)+`"`, at)}})
 			if i > 0 {
-				at = b.mark(',', at)
+				at = b.literal(",", at)
 			}
 		}
 		return b.literal("{", at)

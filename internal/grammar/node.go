@@ -54,9 +54,9 @@ type textLimits struct{ least, most int32 }
 
 // The limits of a grammar.
 const (
-	MaxNodes = 300_000 // nodes of an automaton
-	MaxDepth = 256     // nested calls while a text is matched
-	maxBlank = 64      // spaces or tabs in a row between the tokens of JSON
+	MaxNodes  = 300_000 // nodes of an automaton
+	MaxDepth  = 256     // nested calls while a text is matched
+	maxIndent = 40      // spaces or tabs at the beginning of a line between the tokens of JSON
 )
 
 // ErrTooLarge is wrapped by the errors about grammars over a limit.

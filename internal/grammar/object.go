@@ -291,7 +291,7 @@ func (o *objectBuilder) after(i, count, different int) int32 {
 	if at, ok := o.afters[key]; ok || o.full() {
 		return at
 	}
-	at := o.space(node{})
+	at := o.add(node{})
 	o.afters[key] = at
 	var edges []edge
 	if o.most < 0 || count < o.most {
@@ -299,6 +299,7 @@ func (o *objectBuilder) after(i, count, different int) int32 {
 	}
 	if o.mayEnd(i, different) {
 		edges = append(edges, edge{'}', '}', o.end})
+		o.nodes[at].kind = spaceNode
 	}
 	o.nodes[at].edges = edges
 	return at
@@ -310,7 +311,7 @@ func (o *objectBuilder) nextNames(i, count, different int) (starts []int32) {
 	for j := i; j < len(o.properties); j++ {
 		p := o.properties[j]
 		if p.body != o.dead {
-			to := o.mark(':', o.called(p.body, o.after(j+1, count+1, different+1)))
+			to := o.literal(":", o.called(p.body, o.after(j+1, count+1, different+1)))
 			list = append(list, ending{`"` + regular.WriteJSON(p.name) + `"`, j, to})
 		}
 		if p.required {
@@ -333,7 +334,7 @@ func (o *objectBuilder) namesOfOthers(count, different int) (starts []int32) {
 		return starts
 	}
 	for _, other := range o.others {
-		to := o.mark(':', o.called(other.body, o.after(len(o.properties)+1, count, different)))
+		to := o.literal(":", o.called(other.body, o.after(len(o.properties)+1, count, different)))
 		if other.name == nil {
 			starts = append(starts, o.literal(`"`, o.text(0, -1, to)))
 		} else {

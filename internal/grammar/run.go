@@ -26,8 +26,7 @@ type run struct {
 
 func newRun(g *Grammar) run { return run{nodes: g.nodes, frames: make([]frame, 1, 16)} }
 
-// blanks and newline count white space: at most one line end, and maxBlank
-// spaces or tabs on either side of it.
+// newline is what a line end adds to a thread's count of white space.
 const newline = 1 << 16
 
 // after returns where a byte leads a thread.
@@ -36,6 +35,9 @@ func (r *run) after(t thread, b byte) (thread, bool) {
 	to := n.next(b)
 	if to < 0 {
 		return t, n.kind == spaceNode && skipSpace(&t, b)
+	}
+	if n.kind == spaceNode && t.count > 0 && b == ',' {
+		return t, false // white space may only stand before the bracket here
 	}
 	if n.kind == textNode && !n.text.allows(b, t.count) {
 		return t, false
@@ -65,18 +67,19 @@ func (n *node) next(b byte) int32 {
 	return -1
 }
 
-// skipSpace counts a byte of white space.
+// skipSpace counts a byte of white space: one space, or a line end and what
+// indents the next line.
 func skipSpace(t *thread, b byte) bool {
-	switch b {
-	case ' ', '\t':
-		t.count++
-		return t.count&(newline-1) <= maxBlank
-	case '\n':
-		if t.count >= newline {
-			return false
-		}
+	switch {
+	case b == '\n' && t.count == 0:
 		t.count = newline
 		return true
+	case b == ' ' && t.count == 0:
+		t.count = 1
+		return true
+	case b == ' ' || b == '\t':
+		t.count++
+		return t.count > newline && t.count <= newline+maxIndent
 	}
 	return false
 }
