@@ -18,6 +18,8 @@ type Request struct {
 	Top       int // most likely tokens to report beside each token
 	Priority  int // the higher goes first
 
+	Constraint Constraint // not nil: narrows the choice of new tokens
+
 	Score   bool    // the log-probabilities of IDs
 	Pooling Pooling // their vector
 	Pin     string  // not "": keep them under this name

@@ -20,6 +20,7 @@ type sequence struct {
 
 	prompt    int
 	edits     *edits
+	mask      []uint32  // with r.Constraint, of the ids that may come next
 	pin       *pin      // with r.Pin
 	sums      []float64 // with mean pooling, of the hidden states so far
 	vector    []float32
@@ -97,6 +98,9 @@ func (q *sequence) accept(position int, r ops.Sampled, now time.Time) {
 	q.IDs = append(q.IDs, r.ID)
 	q.edits.add(r.ID)
 	q.stream.push(t)
+	if q.constrained(r.ID); q.ended {
+		return
+	}
 	if len(q.IDs)-q.prompt >= q.r.MaxTokens {
 		q.end(Length, -1, nil)
 	}

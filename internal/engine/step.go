@@ -91,6 +91,7 @@ func (e *Engine) compute() error {
 	if err != nil {
 		return err
 	}
+	e.constrain()
 	if err := e.Backend.Sample(e.results[:len(e.params)], logits, e.params); err != nil {
 		return err
 	}
