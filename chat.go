@@ -138,17 +138,26 @@ func (g *Generation) read(m *Model, r Request, start chat.Start) error {
 		g.text = newTextStream(m.tokenizer.NewStream(true), r.Stop)
 		return nil
 	}
-	f := m.format()
-	var err error
-	if r.Format != "" {
-		if f, err = chat.FormatByName(r.Format); err != nil {
-			return &Error{Op: "generate", Class: ErrRequest, Err: err}
-		}
+	f, err := m.formatOf(r)
+	if err != nil {
+		return err
 	}
 	tools, err := r.offered()
 	g.parser = chat.NewParser(f, chat.ParserOptions{Start: start, Tools: tools, Live: r.LiveCalls, Single: r.OneCall})
 	g.text = newTextStream(m.tokenizer.NewStream(true, f.Markers()...), r.Stop)
 	return err
+}
+
+// formatOf returns how a request's reply is taken apart.
+func (m *Model) formatOf(r Request) (chat.Format, error) {
+	if r.Format == "" {
+		return m.format(), nil
+	}
+	f, err := chat.FormatByName(r.Format)
+	if err != nil {
+		return f, &Error{Op: "generate", Class: ErrRequest, Err: err}
+	}
+	return f, nil
 }
 
 // parse takes more of the text apart. It returns the pieces, and whether the

@@ -40,6 +40,7 @@ type Request struct {
 	StopIDs   []int32   // ids that end it, besides the checkpoint's own
 	IgnoreEOS bool      // do not stop at the checkpoint's end-of-text ids
 	TopLogs   int       // report this many most likely tokens with each token
+	Grammar   *Grammar  // limits the text, or the content of a reply behind its reasoning; nil: anything goes
 }
 
 // Sampling says how tokens are chosen. The zero value takes the most likely
@@ -160,6 +161,9 @@ func (m *Model) Start(ctx context.Context, r Request) (*Generation, error) {
 	q := engine.Request{IDs: p.ids, Marks: p.marks, MaxTokens: r.MaxTokens, Stop: m.stopIDs(r), Top: r.TopLogs, Priority: r.Priority, Sampling: sampling.engine(r.Seed)}
 	if q.MaxTokens == 0 {
 		q.MaxTokens = 128
+	}
+	if err := m.constrain(&q, r, p.start); err != nil {
+		return nil, err
 	}
 	stream, err := m.submit(ctx, q)
 	if err != nil {

@@ -78,6 +78,7 @@ type Model struct {
 	defaults    generationConfig
 	embedding   embeddingConfig
 	openings    openings
+	grammars    grammars
 	loadSeconds float64
 	readSeconds float64 // of loadSeconds, for the weights
 	unmap       sync.Once

@@ -16,9 +16,9 @@ const module = "github.com/godwit-llm/godwit"
 // from the commands to the leaves.
 var imports = map[string][]string{
 	"/cmd/godwit":             {"", "/internal/bench", "/internal/builtin", "/internal/chat", "/internal/convert", "/internal/hub", "/internal/jinja", "/internal/server", "/internal/tokenizer"},
-	"/internal/server":        {""},
+	"/internal/server":        {"", "/internal/grammar"},
 	"/internal/bench":         {""},
-	"":                        {"/internal/builtin", "/internal/chat", "/internal/cuda", "/internal/engine", "/internal/kernels", "/internal/kv", "/internal/model", "/internal/ops", "/internal/safetensors", "/internal/tokenizer"},
+	"":                        {"/internal/builtin", "/internal/chat", "/internal/cuda", "/internal/engine", "/internal/grammar", "/internal/kernels", "/internal/kv", "/internal/model", "/internal/ops", "/internal/safetensors", "/internal/tokenizer"},
 	"/internal/engine":        {"/internal/kv", "/internal/model", "/internal/ops", "/internal/scheduler"},
 	"/internal/scheduler":     {"/internal/kv"},
 	"/internal/model":         {"/internal/ops", "/internal/safetensors", "/internal/vec"},

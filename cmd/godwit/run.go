@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -21,6 +22,8 @@ type runFlags struct {
 	model, device, ids string
 	conversation       chatFlags
 	asJSON             bool
+	object             bool   // the text is a JSON object
+	schema             string // file with the JSON schema of the text
 	maxTokens, context int
 	sampling           godwit.Sampling
 	seed               uint64
@@ -64,6 +67,8 @@ checkpoint's generation_config.json unless a flag says otherwise.`,
 	fl.StringVar(&f.conversation.tools, "tools", "", "JSON file with the tools that the model may call; implies --chat")
 	fl.StringVar(&f.conversation.thinking, "thinking", "", "on or off, for models that can do both; implies --chat")
 	fl.StringVar(&f.ids, "ids", "", "prompt as token ids: 1,2,3")
+	fl.BoolVar(&f.object, "json-object", false, "the text is a JSON object")
+	fl.StringVar(&f.schema, "json-schema", "", "the text is JSON that keeps the JSON schema in this file")
 	fl.BoolVar(&f.asJSON, "json", false, "print one JSON object instead of text")
 	return cmd
 }
@@ -89,6 +94,9 @@ func run(cmd *cobra.Command, c *console, f *runFlags, args []string) error {
 	if cmd.Flags().Changed("seed") {
 		request.Seed = &f.seed
 	}
+	if request.Grammar, err = f.grammar(m); err != nil {
+		return err
+	}
 	result, err := generate(cmd.Context(), c, m, request, f.asJSON)
 	if err != nil && !(errors.Is(err, godwit.ErrCancelled) && result != nil) {
 		return err
@@ -98,6 +106,27 @@ func run(cmd *cobra.Command, c *console, f *runFlags, args []string) error {
 	}
 	printStats(c.err, m, result)
 	return nil
+}
+
+// grammar compiles what the text is limited to; nil is nothing.
+func (f *runFlags) grammar(m *godwit.Model) (*godwit.Grammar, error) {
+	switch {
+	case f.object && f.schema != "":
+		return nil, usageError{errors.New("--json-object and --json-schema say different things: give one of them")}
+	case f.object:
+		return m.JSONObject()
+	case f.schema == "":
+		return nil, nil
+	}
+	data, err := os.ReadFile(f.schema)
+	if err != nil {
+		return nil, fmt.Errorf("--json-schema: %w", err)
+	}
+	g, err := m.JSONSchema(data)
+	if err != nil {
+		return nil, fmt.Errorf("--json-schema %s: %w", f.schema, err)
+	}
+	return g, nil
 }
 
 // overrides puts the flags that were given in the place of the checkpoint's

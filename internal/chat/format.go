@@ -148,6 +148,10 @@ func (f Format) CallSuffix() string {
 	return "}\n" + f.close
 }
 
+// ThinkMarkers returns what stands around the reasoning in every format that
+// has it.
+func ThinkMarkers() (open, end string) { return thinkOpen, thinkClose }
+
 // Start says where a generation begins.
 type Start int
 
