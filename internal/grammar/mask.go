@@ -42,7 +42,7 @@ func NewMasks(g *Grammar, v *Vocabulary) *Masks {
 }
 
 // maxPrepared limits the work of prepare, in visited nodes of the tree.
-const maxPrepared = 20_000_000
+const maxPrepared = 40_000_000
 
 // prepare works out the nodes, those first at which most tokens are allowed.
 func (m *Masks) prepare() {
@@ -63,6 +63,20 @@ func (m *Masks) prepare() {
 			if m.entry(w, thread{node: int32(i)}); n.kind == textNode {
 				m.entry(w, thread{node: int32(i), count: n.text.least})
 			}
+		}
+	}
+	m.prepareLimits(w)
+}
+
+// prepareLimits works out the last characters of strings that have a limit.
+func (m *Masks) prepareLimits(w *walker) {
+	for i := range m.grammar.nodes {
+		n := &m.grammar.nodes[i]
+		if n.kind != textNode || n.text.most < 0 {
+			continue
+		}
+		for count := max(0, n.text.most-m.vocabulary.longest); count <= n.text.most && w.visited < maxPrepared; count++ {
+			m.entry(w, thread{node: int32(i), count: count})
 		}
 	}
 }
@@ -199,6 +213,29 @@ func (w *walker) starts(lo, hi int32, b byte) bool {
 	return false
 }
 
+// advance is step, with a short cut for the most frequent case: one thread
+// within a regular part.
+func (w *walker) advance(l level, b byte) bool {
+	if l.hi-l.lo != 1 {
+		return w.step(l.lo, l.hi, b)
+	}
+	t := w.threads[l.lo]
+	n := &w.nodes[t.node]
+	if n.kind != plainNode || n.table == nil {
+		return w.step(l.lo, l.hi, b)
+	}
+	w.ended = false
+	to := n.table[b]
+	if to < 0 {
+		return false
+	}
+	if !w.nodes[to].simple {
+		return w.step(l.lo, l.hi, b)
+	}
+	w.threads = append(w.threads, thread{to, 0, t.frame})
+	return true
+}
+
 // walk visits the nodes [from, to) of a tree, brothers with all that is below
 // them, and marks the tokens that the threads [lo, hi) allow.
 func (w *walker) walk(t *trie, from, to, lo, hi int32) {
@@ -210,7 +247,7 @@ func (w *walker) walk(t *trie, from, to, lo, hi int32) {
 		w.threads, w.frames = w.threads[:l.hi], w.frames[:l.frames]
 		w.visited++
 		before := int32(len(w.threads))
-		if !w.step(l.lo, l.hi, n.label) {
+		if !w.advance(l, n.label) {
 			i = n.skip
 			continue
 		}
