@@ -77,14 +77,14 @@ func (c *conversion) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(c.Out, 0o777); err != nil {
-		return err
-	}
 	old, err := c.checkOut()
 	if err != nil {
 		return err
 	}
 	if err := c.checkRoom(); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(c.Out, 0o777); err != nil {
 		return err
 	}
 	defer c.clean(shards)

@@ -319,3 +319,14 @@ func TestNoRoom(t *testing.T) {
 		t.Errorf("got %v, want the room", err)
 	}
 }
+
+// TestOutIsFile refuses a file where the directory should be.
+func TestOutIsFile(t *testing.T) {
+	dir := checkpoint(t, map[string]string{"pytorch_model.bin": "views", "file": "x"})
+	if _, err := Dir(t.Context(), dir, Options{Out: filepath.Join(dir, "file")}); err == nil || !strings.Contains(err.Error(), "not a directory") {
+		t.Errorf("got %v, want that it is no directory", err)
+	}
+	if got, want := names(t, dir), []string{"file", "pytorch_model.bin"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}

@@ -27,7 +27,7 @@ var outPattern = regexp.MustCompile(`^model(-\d{5}-of-\d{5})?\.safetensors(\.ind
 // weightsIn returns the safetensors files that a directory holds already.
 func weightsIn(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	var names []string
