@@ -62,11 +62,65 @@ var realistic = []struct{ name, schema, document string }{
 	},
 }
 
-// vocabularies returns what there is to measure with: a real vocabulary of 128
-// thousand tokens, and one made of the built-in model's and numbered words.
-func benchVocabulary(t testing.TB) (*Vocabulary, *tokenizer.Tokenizer) {
-	k := realTokenizer(t, "llama3_1.json")
-	return vocabularyOf(k), k
+// madeVocabulary has 131,072 tokens: all bytes, and pieces of this package's
+// own sources, schemas and documents in them, as they come.
+func madeVocabulary(t testing.TB) *Vocabulary {
+	t.Helper()
+	var text []byte
+	paths, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, data...)
+	}
+	var tokens []Token
+	for b := range 256 {
+		tokens = append(tokens, Token{Bytes: []byte{byte(b)}})
+	}
+	seen := map[string]bool{}
+	for n := 2; len(tokens) < 131072; n++ {
+		for i := 0; i+n <= len(text) && len(tokens) < 131072; i++ {
+			if piece := text[i : i+n]; !seen[string(piece)] {
+				seen[string(piece)] = true
+				tokens = append(tokens, Token{Bytes: piece})
+			}
+		}
+	}
+	return NewVocabulary(tokens)
+}
+
+// longest cuts a text into the longest tokens.
+func longest(v *Vocabulary, text string) (ids []int32) {
+	for text != "" {
+		best, at := int32(-1), v.all.first[text[0]]
+		for depth := 0; at >= 0 && depth < len(text); depth++ {
+			if v.all.nodes[at].token >= 0 {
+				best = v.all.nodes[at].token
+			}
+			if depth+1 == len(text) {
+				break
+			}
+			at = v.all.child(at, text[depth+1])
+		}
+		ids = append(ids, best)
+		text = text[len(v.bytes[best]):]
+	}
+	return ids
+}
+
+// child finds the node below one for a byte, -1 if there is none.
+func (t *trie) child(at int32, b byte) int32 {
+	for i := at + 1; i < t.nodes[at].skip; i = t.nodes[i].skip {
+		if t.nodes[i].label == b {
+			return i
+		}
+	}
+	return -1
 }
 
 // TestSpeedOfMasks prints times of masks over realistic documents. The first
@@ -75,7 +129,18 @@ func TestSpeedOfMasks(t *testing.T) {
 	if testing.Short() {
 		t.Skip("measures")
 	}
-	v, k := benchVocabulary(t)
+	t.Run("131072 made tokens", func(t *testing.T) {
+		v := madeVocabulary(t)
+		speedOfMasks(t, v, func(text string) []int32 { return longest(v, text) })
+	})
+	t.Run("Llama 3.1", func(t *testing.T) {
+		k := realTokenizer(t, "llama3_1.json")
+		speedOfMasks(t, vocabularyOf(k), func(text string) []int32 { return k.Encode(text, false) })
+	})
+}
+
+func speedOfMasks(t *testing.T, v *Vocabulary, encode func(string) []int32) {
+	t.Helper()
 	t.Logf("%-12s %7s %10s %10s | %9s %9s %9s | %9s %9s %9s", "schema", "nodes", "compile", "prepare", "first p50", "p99", "max", "then p50", "p99", "max")
 	for _, c := range realistic {
 		start := time.Now()
@@ -87,7 +152,7 @@ func TestSpeedOfMasks(t *testing.T) {
 		var rows [2][]time.Duration
 		for pass := range 5 {
 			row := &rows[min(pass, 1)]
-			*row = append(*row, timeMasks(t, m, k, c.document)...)
+			*row = append(*row, timeMasks(t, m, encode(c.document), c.document)...)
 		}
 		q := func(row int, share float64) time.Duration {
 			slices.Sort(rows[row])
@@ -98,16 +163,16 @@ func TestSpeedOfMasks(t *testing.T) {
 	}
 }
 
-func timeMasks(t testing.TB, m *Masks, k *tokenizer.Tokenizer, document string) (times []time.Duration) {
+func timeMasks(t testing.TB, m *Masks, ids []int32, document string) (times []time.Duration) {
 	t.Helper()
 	x := m.NewMatcher(nil)
 	mask := make([]uint32, m.vocabulary.Words())
-	for _, id := range k.Encode(document, false) {
+	for _, id := range ids {
 		start := time.Now()
 		x.Mask(mask)
 		times = append(times, time.Since(start))
 		if mask[id/32]>>(id%32)&1 == 0 {
-			t.Fatalf("token %q of %s is not allowed", k.Bytes(id), document)
+			t.Fatalf("token %q of %s is not allowed", m.vocabulary.bytes[id], document)
 		}
 		if err := x.Accept(id); err != nil {
 			t.Fatal(err)

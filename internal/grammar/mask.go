@@ -1,7 +1,9 @@
 package grammar
 
 import (
+	"bytes"
 	"math/bits"
+	"slices"
 	"sync/atomic"
 )
 
@@ -28,9 +30,10 @@ type entry struct {
 
 	mask  []uint32 // either of them
 	ids   []int32
-	tree  *trie
-	exits []int32 // nodes of the tree, with others below, at which the part ends
-	reach int32   // deepest nesting that was asked for
+	reach int32 // deepest nesting that was asked for
+
+	tails  trie      // what is left of the tokens within which the part ends
+	owners [][]int32 // the tokens of each tail
 }
 
 // NewMasks prepares for matching. It works out ahead what takes long: where
@@ -60,12 +63,24 @@ func (m *Masks) prepare() {
 			if w.visited > maxPrepared {
 				return
 			}
-			if m.entry(w, thread{node: int32(i)}); n.kind == textNode {
-				m.entry(w, thread{node: int32(i), count: n.text.least})
+			m.entry(w, thread{node: int32(i)})
+			for _, count := range n.usual() {
+				m.entry(w, thread{node: int32(i), count: count})
 			}
 		}
 	}
 	m.prepareLimits(w)
+}
+
+// usual returns the counts that a node has most often.
+func (n *node) usual() []int32 {
+	switch n.kind {
+	case textNode:
+		return []int32{n.text.least}
+	case spaceNode:
+		return []int32{1, newline, newline + 2, newline + 4, newline + 6, newline + 8}
+	}
+	return nil
 }
 
 // prepareLimits works out the last characters of strings that have a limit.
@@ -109,7 +124,7 @@ func (m *Masks) entry(w *walker, t thread) *entry {
 	}
 	e := m.explore(w, t)
 	e.class = class
-	if m.size.Add(int64(4*(len(e.mask)+len(e.ids)+len(e.exits))+80)) < maxKept {
+	if m.size.Add(e.size()) < maxKept {
 		for {
 			e.next = m.kept[t.node].Load()
 			if m.kept[t.node].CompareAndSwap(e.next, e) {
@@ -124,7 +139,8 @@ func (m *Masks) entry(w *walker, t thread) *entry {
 func (m *Masks) explore(w *walker, t thread) *entry {
 	v := m.vocabulary
 	n := &m.grammar.nodes[t.node]
-	e := &entry{tree: &v.all}
+	e, tree := &entry{}, &v.all
+	var exits []int32
 	clear(w.scratch)
 	if n.kind == textNode && !m.grammar.restricted {
 		room := int32(maxPlain)
@@ -132,14 +148,51 @@ func (m *Masks) explore(w *walker, t thread) *entry {
 			room = min(n.text.most-t.count, maxPlain)
 		}
 		copy(w.scratch, v.plain[room])
-		e.tree = &v.rest
+		tree = &v.rest
 	}
 	w.run = run{nodes: m.grammar.nodes, frames: append(w.own[:0], frame{}), threads: append(w.threads[:0], thread{t.node, t.count, 0})}
-	w.out, w.exits = w.scratch, &e.exits
-	w.root(e.tree)
+	w.out, w.exits, w.owners = w.scratch, &exits, nil
+	w.root(tree)
 	e.reach, w.own = w.reach, w.frames
 	e.keep(w.scratch)
+	e.gather(v, tree, exits)
 	return e
+}
+
+// size returns about how much memory an entry takes.
+func (e *entry) size() int64 {
+	return int64(4*(len(e.mask)+len(e.ids))+12*len(e.tails.nodes)+32*len(e.owners)) + 1200
+}
+
+// gather arranges what follows the exits: many tokens go on in the same way.
+func (e *entry) gather(v *Vocabulary, tree *trie, exits []int32) {
+	numbers := map[string]int32{}
+	var texts [][]byte
+	for _, at := range exits {
+		from := int(tree.nodes[at].depth) + 1
+		for i := at + 1; i < tree.nodes[at].skip; i++ {
+			id := tree.nodes[i].token
+			if id < 0 {
+				continue
+			}
+			tail := v.bytes[id][from:]
+			n, ok := numbers[string(tail)]
+			if !ok {
+				n = int32(len(texts))
+				numbers[string(tail)] = n
+				texts, e.owners = append(texts, tail), append(e.owners, nil)
+			}
+			e.owners[n] = append(e.owners[n], id)
+		}
+	}
+	order := make([]int32, len(texts))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortFunc(order, func(a, b int32) int { return bytes.Compare(texts[a], texts[b]) })
+	if len(order) > 0 {
+		e.tails = newTrie(order, texts)
+	}
 }
 
 // keep stores a mask as a list where that is shorter.
@@ -179,7 +232,8 @@ type walker struct {
 	vocabulary *Vocabulary
 	levels     [maxToken + 2]level
 	out        []uint32
-	exits      *[]int32 // nil: the callers are known
+	exits      *[]int32  // nodes, with others below, at which the part ends; nil: the callers are known
+	owners     [][]int32 // not nil: the tree is one of tails
 	scratch    []uint32
 	own        []frame // room for the stacks of explore
 	visited    int
@@ -236,6 +290,17 @@ func (w *walker) advance(l level, b byte) bool {
 	return true
 }
 
+// mark sets a token, or those of a tail.
+func (w *walker) mark(token int32) {
+	if w.owners == nil {
+		w.vocabulary.set(w.out, token)
+		return
+	}
+	for _, id := range w.owners[token] {
+		w.vocabulary.set(w.out, id)
+	}
+}
+
 // walk visits the nodes [from, to) of a tree, brothers with all that is below
 // them, and marks the tokens that the threads [lo, hi) allow.
 func (w *walker) walk(t *trie, from, to, lo, hi int32) {
@@ -252,7 +317,7 @@ func (w *walker) walk(t *trie, from, to, lo, hi int32) {
 			continue
 		}
 		if n.token >= 0 {
-			w.vocabulary.set(w.out, n.token)
+			w.mark(n.token)
 		}
 		if w.ended && w.exits != nil && n.skip > i+1 {
 			*w.exits = append(*w.exits, i)

@@ -14,7 +14,18 @@ type Matcher struct {
 	ended   bool // the text so far is whole
 	closed  bool // an end has been accepted
 	history []moment
+	last    remembered
 }
+
+// remembered is what a thread has been found to allow: a text stays in the
+// same string for many tokens.
+type remembered struct {
+	node, class, frame int32
+	mask               []uint32 // empty: nothing
+}
+
+// manyTails is the number of tails from which it pays to remember.
+const manyTails = 64
 
 // moment is what a matcher was before a token.
 type moment struct {
@@ -38,6 +49,7 @@ func (x *Matcher) Clone() *Matcher {
 	c.walker = newWalker(x.masks)
 	c.run.frames, c.run.threads = slices.Clone(x.run.frames), slices.Clone(x.run.threads)
 	c.history = slices.Clone(x.history)
+	c.last = remembered{}
 	return &c
 }
 
@@ -89,6 +101,7 @@ func (x *Matcher) restore(m moment) {
 	x.run.threads = append(x.run.threads[:0], m.threads...)
 	x.run.frames = x.run.frames[:m.frames]
 	x.ended, x.closed = m.ended, m.closed
+	x.last.mask = x.last.mask[:0] // the number of its caller may come to stand for another
 }
 
 // Rollback takes the last n tokens back.
@@ -161,23 +174,38 @@ func (x *Matcher) allow(dst []uint32, t thread) {
 		x.direct(dst, t)
 		return
 	}
-	e.addTo(dst)
-	if t.frame == 0 || len(e.exits) == 0 {
-		return
-	}
-	w := x.borrow(dst)
-	lo := int32(len(w.threads))
-	w.leave(t.frame, int(lo))
-	hi := int32(len(w.threads))
-	for _, at := range e.exits {
-		for child := at + 1; child < e.tree.nodes[at].skip; {
-			skip := e.tree.nodes[child].skip
-			if w.starts(lo, hi, e.tree.nodes[child].label) {
-				w.walk(e.tree, child, skip, lo, hi)
-			}
-			child = skip
+	switch {
+	case t.frame == 0 || len(e.owners) == 0:
+		e.addTo(dst)
+	case len(e.owners) < manyTails:
+		e.addTo(dst)
+		x.leave(dst, t, e)
+	default:
+		for i, word := range x.remember(t, e) {
+			dst[i] |= word
 		}
 	}
+}
+
+// remember returns what a thread allows, if need be from the last time.
+func (x *Matcher) remember(t thread, e *entry) []uint32 {
+	m := &x.last
+	if m.node != t.node || m.class != e.class || m.frame != t.frame || len(m.mask) == 0 {
+		n := x.masks.vocabulary.Words()
+		*m = remembered{t.node, e.class, t.frame, slices.Grow(m.mask[:0], n)[:n]}
+		clear(m.mask)
+		e.addTo(m.mask)
+		x.leave(m.mask, t, e)
+	}
+	return m.mask
+}
+
+// leave adds the tokens within which a thread returns to its caller.
+func (x *Matcher) leave(dst []uint32, t thread, e *entry) {
+	w := x.borrow(dst)
+	w.owners = e.owners
+	w.run.leave(t.frame, 0)
+	w.root(&e.tails)
 }
 
 // direct walks through the whole tree with the callers as they are.
@@ -192,6 +220,6 @@ func (x *Matcher) direct(dst []uint32, t thread) {
 func (x *Matcher) borrow(dst []uint32) *walker {
 	w := x.walker
 	w.run = run{nodes: x.run.nodes, frames: x.run.frames, threads: w.threads[:0]}
-	w.out, w.exits = dst, nil
+	w.out, w.exits, w.owners = dst, nil, nil
 	return w
 }
