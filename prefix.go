@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"unicode/utf8"
 
@@ -114,7 +115,7 @@ func (m *Model) marks(r Request, text string, ids []int32) []int {
 	var marks []int
 	for _, other := range []string{m.openings.find(m, r), m.nextTurn(r)} {
 		if n := commonText(text, other); n > 0 {
-			marks = append(marks, m.idsOf(text[:n], ids))
+			marks = append(marks, m.idsWithin(text, n, ids))
 		}
 	}
 	slices.Sort(marks)
@@ -136,16 +137,32 @@ func (m *Model) nextTurn(r Request) string {
 	return p.Text
 }
 
-// idsOf returns how many ids the beginning of a prompt's text has.
-func (m *Model) idsOf(beginning string, ids []int32) int {
-	n := 0
-	for _, id := range m.tokenizer.Encode(beginning, false) {
-		if n == len(ids) || ids[n] != id {
+// idsWithin returns how many of a text's ids lie within its first n bytes. From
+// the end it counts where that is nearer, and the ids spell the text.
+func (m *Model) idsWithin(text string, n int, ids []int32) int {
+	if n == len(text) {
+		return len(ids)
+	}
+	if n > len(text)/2 {
+		end := len(text)
+		for i := len(ids) - 1; i >= 0; i-- {
+			piece := m.tokenizer.Bytes(ids[i])
+			if !strings.HasSuffix(text[:end], string(piece)) {
+				break
+			}
+			if end -= len(piece); end <= n {
+				return i
+			}
+		}
+	}
+	count := 0
+	for _, id := range m.tokenizer.Encode(text[:n], false) {
+		if count == len(ids) || ids[count] != id {
 			break
 		}
-		n++
+		count++
 	}
-	return n
+	return count
 }
 
 // openings remembers what prompts with the same system prompt and tools begin

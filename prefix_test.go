@@ -3,10 +3,14 @@ package godwit
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
+
+	"github.com/godwit-llm/godwit/internal/builtin"
 )
 
 // both runs a test on a dense and on a hybrid model.
@@ -92,6 +96,56 @@ func TestConversationText(t *testing.T) {
 			t.Errorf("another conversation with the same system prompt reused %d of %d tokens", r.Stats.ReusedTokens, len(r.PromptIDs))
 		}
 	})
+}
+
+// thinkingTemplate is a template that asks the model to think, and leaves out of
+// earlier turns what it thought.
+const thinkingTemplate = `{% for m in messages %}<|{{ m.role }}|>
+{{ m.content }}<|end|>
+{% endfor %}{% if add_generation_prompt %}<|assistant|>
+<think>
+{% endif %}`
+
+// TestMarks: where the reply begins otherwise in the next turn's prompt than it
+// was asked for, each turn of a hybrid model starts at just that place, and
+// another conversation behind the system prompt.
+func TestMarks(t *testing.T) {
+	files := fstest.MapFS{"chat_template.jinja": &fstest.MapFile{Data: []byte(thinkingTemplate)}}
+	for _, name := range []string{"config.json", "model.safetensors", "tokenizer.json"} {
+		data, err := fs.ReadFile(builtin.FS(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = &fstest.MapFile{Data: data}
+	}
+	m, err := OpenFS(files, Options{Device: "cpu", Context: 1024, MaxSequences: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	messages := []Message{{Role: "system", Content: strings.Repeat("You are a bird. ", 12)}}
+	ask := func(messages []Message) *Result { return run(t, m, Request{Messages: messages, MaxTokens: 6}) }
+	var last []int32
+	for turn := range 4 {
+		messages = append(messages, Message{Role: "user", Content: fmt.Sprintf("Where is nest %d?", turn)})
+		r := ask(messages)
+		shared := 0
+		for shared < min(len(last), len(r.PromptIDs)) && last[shared] == r.PromptIDs[shared] {
+			shared++
+		}
+		if got := r.Stats.ReusedTokens; got != shared {
+			t.Errorf("turn %d: reused %d tokens, want the %d that the turn before had", turn, got, shared)
+		}
+		if turn > 0 && (shared == len(last) || shared < len(last)*3/4) {
+			t.Errorf("turn %d shares %d tokens with the %d of the turn before: the test means nothing", turn, shared, len(last))
+		}
+		last = r.PromptIDs
+		messages = append(messages, Message{Role: "assistant", Content: "In the reed."})
+	}
+	r := ask([]Message{messages[0], {Role: "user", Content: "Whereto?"}})
+	if got := r.Stats.ReusedTokens; got < len(r.PromptIDs)*2/3 {
+		t.Errorf("another conversation with the same system prompt reused %d of %d tokens", got, len(r.PromptIDs))
+	}
 }
 
 // TestSharedPrefix: the second request with a long prefix takes at most a tenth

@@ -54,6 +54,7 @@ type Engine struct {
 	rows     []outputRow
 	params   []ops.Sampling
 	results  []ops.Sampled
+	out      outbox
 	hidden   []float32
 }
 
@@ -118,7 +119,7 @@ func (e *Engine) take(loaded Loaded) {
 		Tokens: l.Tokens, Budget: loaded.Budget, Outputs: l.Outputs, Spacing: loaded.Spacing,
 	})
 	e.results = make([]ops.Sampled, l.Outputs)
-	e.count(0)
+	e.count()
 }
 
 // leastReuse is the number of ids that are worth starting behind.
@@ -129,7 +130,7 @@ func (e *Engine) Submit(ctx context.Context, r Request) (*Stream, error) {
 	if err := e.check(&r); err != nil {
 		return nil, err
 	}
-	q := newSequence(ctx, r)
+	q := newSequence(ctx, r, &e.out)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if err := e.accepts(q); err != nil {

@@ -14,13 +14,14 @@ func (e *Engine) loop() {
 			return
 		}
 		e.receive()
+		e.handOut()
 		t := e.schedule.Next()
 		e.admitted(t)
 		if err := e.run(t); err != nil {
 			e.fail(err)
 			continue
 		}
-		e.count(t.Preempted)
+		e.handOut()
 		if len(e.live) == 0 && !e.answer() {
 			e.rest()
 		}
@@ -50,6 +51,7 @@ func (e *Engine) stopping() bool {
 	}
 	e.submitted, e.calls, e.queued = nil, nil, 0
 	clear(e.live)
+	e.out.flush()
 	return true
 }
 
@@ -125,12 +127,19 @@ func (e *Engine) rest() {
 	<-e.wake
 }
 
+// handOut puts the state of the engine into its metrics, and gives the readers of
+// streams what there is for them.
+func (e *Engine) handOut() {
+	e.count()
+	e.out.flush()
+}
+
 // count puts the state of the engine into its metrics.
-func (e *Engine) count(preempted int) {
+func (e *Engine) count() {
 	_, running := e.schedule.Len()
 	u, looked := e.schedule.Usage(), e.schedule.Lookups()
 	e.meter.add(func(m *Metrics) {
-		m.Running, m.Preempted = running, m.Preempted+uint64(preempted)
+		m.Running = running
 		m.Pages, m.FreePages, m.CachedPages, m.PinnedPages = u.Pages, u.FreePages, u.CachedPages, u.PinnedPages
 		m.Slots, m.FreeSlots = u.Slots, u.FreeSlots
 		m.Snapshots, m.HostSnapshots = u.Snapshots, u.HostSaved

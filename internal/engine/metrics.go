@@ -109,6 +109,7 @@ func (m *meter) step(t *scheduler.Step, took time.Duration, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.m.Steps++
+	m.m.Preempted += uint64(t.Preempted)
 	m.m.StepTime.observe(took)
 	m.m.PromptTokens += uint64(prompt)
 	m.prompt.add(now, prompt)

@@ -16,6 +16,7 @@ type sequence struct {
 	r                  Request
 	ctx                context.Context
 	stream             *Stream
+	out                *outbox
 	unwatch            func() bool // stops looking at ctx
 
 	prompt    int
@@ -33,10 +34,10 @@ type sequence struct {
 	reason    Reason
 }
 
-func newSequence(ctx context.Context, r Request) *sequence {
+func newSequence(ctx context.Context, r Request, out *outbox) *sequence {
 	ctx, cancel := context.WithCancel(ctx)
 	q := &sequence{
-		r: r, ctx: ctx, prompt: len(r.IDs), queued: time.Now(),
+		r: r, ctx: ctx, out: out, prompt: len(r.IDs), queued: time.Now(),
 		edits:  newEdits(r.Sampling, r.IDs),
 		stream: &Stream{signal: make(chan struct{}, 1), cancel: cancel},
 	}
@@ -81,7 +82,7 @@ func (q *sequence) accept(position int, r ops.Sampled, now time.Time) {
 	t := Token{ID: r.ID, LogProb: r.LogProb, TopIDs: r.TopIDs, TopLogs: r.TopLogs, Time: now}
 	if q.r.Score {
 		q.First = position + 1
-		q.stream.push(t)
+		q.out.token(q.stream, t)
 		q.lastOf(position, now)
 		return
 	}
@@ -97,7 +98,7 @@ func (q *sequence) accept(position int, r ops.Sampled, now time.Time) {
 	}
 	q.IDs = append(q.IDs, r.ID)
 	q.edits.add(r.ID)
-	q.stream.push(t)
+	q.out.token(q.stream, t)
 	if q.constrained(r.ID); q.ended {
 		return
 	}
@@ -156,5 +157,5 @@ func (q *sequence) end(reason Reason, stop int32, err error) {
 		o.PromptTime = q.first.Sub(q.admitted)
 		o.DecodeTime = q.lastToken.Sub(q.first)
 	}
-	q.stream.end(o, err)
+	q.out.end(q.stream, o, err)
 }
