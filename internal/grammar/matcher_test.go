@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -429,5 +430,27 @@ func TestExprErrors(t *testing.T) {
 	}
 	if _, err := Compile(Sequence(Pattern("[ab]+"), Repeat(Literal("x"), 2, -1)), Options{}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestManyMatchers: matchers share what they find out.
+func TestManyMatchers(t *testing.T) {
+	v := bytesVocabulary()
+	m := masksOf(t, JSON(), v)
+	var group sync.WaitGroup
+	texts := make([][3]string, 8)
+	for i := range texts {
+		group.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(i%2), 5))
+			for k := range texts[i] {
+				texts[i][k] = walk(t, rng, m, endOf(v))
+			}
+		})
+	}
+	group.Wait()
+	for i := range texts {
+		if texts[i] != texts[i%2] {
+			t.Errorf("matcher %d: got %q, want %q", i, texts[i], texts[i%2])
+		}
 	}
 }
