@@ -115,12 +115,8 @@ func (r *Request) conversation() (chat.Conversation, error) {
 
 // offered returns the tools that the model is told of.
 func (r *Request) offered() ([]chat.Tool, error) {
-	switch r.ToolChoice {
-	case "", "auto":
-	case "none":
-		return nil, nil
-	default:
-		return nil, fmt.Errorf("tool choice %q, want auto or none", r.ToolChoice)
+	if err := r.checkChoice(); err != nil || r.ToolChoice == "none" {
+		return nil, err
 	}
 	var tools []chat.Tool
 	for _, t := range r.Tools {

@@ -140,7 +140,8 @@ func TestChatRequestErrors(t *testing.T) {
 		want    string
 	}{
 		{Request{Messages: user, Format: "xml"}, `generate: chat: format "xml", want nemotron3, hermes, nemotron2, mini, llama3, reasoning, plain`},
-		{Request{Messages: user, ToolChoice: "maybe"}, `render: tool choice "maybe", want auto or none`},
+		{Request{Messages: user, ToolChoice: "maybe"}, `render: tool choice "maybe" without tools`},
+		{Request{Messages: user, Tools: []Tool{{Name: "rain"}}, ToolChoice: "maybe"}, `render: tool choice "maybe", want auto, none, required or the name of a tool`},
 		{Request{Messages: user, Tools: []Tool{{}}}, "render: chat: tools[0] has no name"},
 		{Request{Messages: user, TemplateArgs: map[string]any{"x": func() {}}}, "render: template arguments: json: unsupported type: func()"},
 		{Request{Messages: []Message{}}, "render: chat: messages is empty"},

@@ -25,7 +25,7 @@ type Request struct {
 
 	// What goes with Messages.
 	Tools        []Tool
-	ToolChoice   string         // "auto" (or ""), or "none": the model is not told of the tools
+	ToolChoice   string         // "auto" (or ""); "none": the model is not told of the tools; "required" or a tool's name: the reply is one call
 	OneCall      bool           // end the generation after the first call
 	LiveCalls    bool           // tell of a call while it is being written, not when it is whole
 	TemplateArgs map[string]any // options of the chat template, such as enable_thinking

@@ -40,13 +40,19 @@ const (
 // ErrUnsupported, a malformed one with ErrRequest. The result is remembered, so
 // that the same schema costs nothing the next time.
 func (m *Model) JSONSchema(schema []byte) (*Grammar, error) {
+	return m.remembered(string(schema), func() (grammar.Expr, error) { return grammar.Schema(schema) })
+}
+
+// remembered compiles what make returns, unless that was done under the same
+// key before.
+func (m *Model) remembered(key string, make func() (grammar.Expr, error)) (*Grammar, error) {
 	m.grammars.mu.Lock()
-	g := m.grammars.known[string(schema)]
+	g := m.grammars.known[key]
 	m.grammars.mu.Unlock()
 	if g != nil {
 		return g, nil
 	}
-	e, err := grammar.Schema(schema)
+	e, err := make()
 	if err != nil {
 		return nil, grammarError(err)
 	}
@@ -58,7 +64,7 @@ func (m *Model) JSONSchema(schema []byte) (*Grammar, error) {
 	if m.grammars.known == nil || len(m.grammars.known) >= maxGrammars {
 		m.grammars.known = map[string]*Grammar{}
 	}
-	m.grammars.known[string(schema)] = g
+	m.grammars.known[key] = g
 	return g, nil
 }
 
@@ -142,10 +148,11 @@ func grammarError(err error) error {
 // checkpoint's end-of-text ids end the text even with IgnoreEOS: nothing else
 // is left when it is whole.
 func (m *Model) constrain(q *engine.Request, r Request, start chat.Start) error {
-	if r.Grammar == nil {
-		return nil
+	g, err := m.grammarOf(&r)
+	if g == nil || err != nil {
+		return err
 	}
-	if r.Grammar.model != m {
+	if g.model != m {
 		return &Error{Op: "generate", Class: ErrRequest, Err: errors.New("the grammar was compiled by another model")}
 	}
 	before := noThinking
@@ -161,7 +168,7 @@ func (m *Model) constrain(q *engine.Request, r Request, start chat.Start) error 
 			before = mayThink
 		}
 	}
-	masks, err := r.Grammar.in(before)
+	masks, err := g.in(before)
 	if err != nil {
 		return fmt.Errorf("generate: %w", err)
 	}

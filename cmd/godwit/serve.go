@@ -11,7 +11,9 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -60,6 +62,7 @@ func (f *serveFlags) register(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringVar(&f.model, "model", "", modelHelp)
 	fl.StringArrayVar(&f.server.Names, "served-model-name", nil, "name of the model in requests; may be repeated (default: that of the directory or repository)")
+	fl.StringVar(&f.server.Format, "format", "", "how replies are taken apart: "+strings.Join(godwit.Formats(), ", ")+" (default: as the chat template shows)")
 	fl.StringVar(&f.host, "host", "127.0.0.1", "address to listen on; 0.0.0.0 for all")
 	fl.IntVar(&f.port, "port", 8000, "port to listen on; 0 for any that is free")
 	fl.StringArrayVar(&f.keys, "api-key", nil, "key that clients must send; may be repeated")
@@ -99,6 +102,9 @@ func serve(ctx context.Context, c *console, f *serveFlags) error {
 	}
 	f.server.Logger, f.server.Version = log, version()
 	f.server.Names = f.names()
+	if f.server.Format != "" && !slices.Contains(godwit.Formats(), f.server.Format) {
+		return usageError{fmt.Errorf("--format is %q, want %s", f.server.Format, strings.Join(godwit.Formats(), ", "))}
+	}
 	s, err := server.New(f.server)
 	if err != nil {
 		return usageError{err}

@@ -148,6 +148,12 @@ func (f Format) CallSuffix() string {
 	return "}\n" + f.close
 }
 
+// ParameterMarks returns what stands around each argument of a call, in formats
+// that write arguments as elements and not as a JSON object.
+func (f Format) ParameterMarks() (before func(name string) string, after string, ok bool) {
+	return func(name string) string { return "<parameter=" + name + ">\n" }, "\n</parameter>\n", f.xml
+}
+
 // ThinkMarkers returns what stands around the reasoning in every format that
 // has it.
 func ThinkMarkers() (open, end string) { return thinkOpen, thinkClose }

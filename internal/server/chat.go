@@ -116,6 +116,7 @@ func (s *Server) chat(x *exchange, m *godwit.Model) error {
 	if err != nil {
 		return err
 	}
+	request.Format = s.opts.Format
 	n, err := s.choices("n", body.N)
 	if err != nil {
 		return err
@@ -151,10 +152,10 @@ func (b *chatRequest) request(m *godwit.Model) (godwit.Request, error) {
 			return r, unsupported("modalities", "modalities[%d] is %q, want text", i, kind)
 		}
 	}
-	if err := b.ResponseFormat.check("response_format"); err != nil {
+	var err error
+	if r.Grammar, err = b.ResponseFormat.grammar(m, "response_format"); err != nil {
 		return r, err
 	}
-	var err error
 	if r.Messages, err = conversation(b.Messages); err != nil {
 		return r, err
 	}

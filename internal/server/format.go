@@ -1,7 +1,11 @@
 package server
 
 import (
+	"context"
+
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/godwit-llm/godwit"
 )
 
 // responseFormat says what an answer's text must be. The schema stands in
@@ -22,11 +26,35 @@ type namedSchema struct {
 	Strict      *bool          `json:"strict,omitzero"`
 }
 
-// check refuses what the text cannot be held to. param is the field's name.
-func (f *responseFormat) check(param string) error {
+// grammar returns what holds the text to the format; nil for any text. param
+// is the field's name.
+func (f *responseFormat) grammar(m *godwit.Model, param string) (*godwit.Grammar, error) {
 	switch f.Type {
 	case "", "text":
-		return nil
+		return nil, nil
+	case "json_object":
+		return m.JSONObject()
+	case "json_schema":
+	default:
+		return nil, unsupported(param+".type", "%s.type is %q, want text, json_object or json_schema", param, f.Type)
 	}
-	return unsupported(param, "%s.type is %q, want text", param, f.Type)
+	schema, at := f.Schema, param+".schema"
+	if f.JSONSchema != nil {
+		schema, at = f.JSONSchema.Schema, param+".json_schema.schema"
+	}
+	if schema.Kind() != '{' {
+		return nil, invalid(at, "%s is missing, want a JSON schema", at)
+	}
+	g, err := m.JSONSchema(schema)
+	if err != nil {
+		return nil, fieldError(at, err)
+	}
+	return g, nil
+}
+
+// fieldError names the field that a model's refusal is about.
+func fieldError(param string, err error) error {
+	e := *asAPIError(context.Background(), err)
+	e.Param, e.Message = param, param+": "+e.Message
+	return &e
 }

@@ -122,6 +122,7 @@ func (s *Server) respond(x *exchange, m *godwit.Model) error {
 	if err != nil {
 		return err
 	}
+	request.Format = s.opts.Format
 	gens, err := s.start(x, m, []godwit.Request{request})
 	if err != nil {
 		return err
@@ -158,6 +159,9 @@ func (b *responseRequest) request(m *godwit.Model) (r godwit.Request, err error)
 	if err := b.check(); err != nil {
 		return r, err
 	}
+	if r.Grammar, err = b.Text.Format.grammar(m, "text.format"); err != nil {
+		return r, err
+	}
 	if r.Messages, err = b.conversation(); err != nil {
 		return r, err
 	}
@@ -177,9 +181,6 @@ func (b *responseRequest) request(m *godwit.Model) (r godwit.Request, err error)
 
 func (b *responseRequest) check() error {
 	if err := b.commonFields.check(); err != nil {
-		return err
-	}
-	if err := b.Text.Format.check("text.format"); err != nil {
 		return err
 	}
 	for i, name := range b.Include {

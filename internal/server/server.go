@@ -16,6 +16,7 @@ import (
 // Options configures a Server. The zero value is ready to use.
 type Options struct {
 	Names        []string      // names of the model; the first is the one reported, none means "godwit"
+	Format       string        // how replies are taken apart, one of godwit.Formats(); "" means as the chat template shows
 	Keys         *Keys         // who may ask; nil means everybody
 	MaxBody      int64         // bytes of a request; 0 means 32 MiB
 	MaxDepth     int           // nested arrays and objects of a request; 0 means 64

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"slices"
+
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -92,12 +94,20 @@ func (c *toolChoice) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 func (c toolChoice) apply(r *godwit.Request, tools []godwit.Tool, parallel *bool) error {
 	r.Tools, r.LiveCalls = tools, true
 	r.OneCall = parallel != nil && !*parallel
+	r.ToolChoice = c.Mode
+	if c.Name != "" {
+		r.ToolChoice = c.Name
+	}
+	forced := c.Name != "" || c.Mode == "required"
 	switch {
-	case c.Name == "" && c.Mode != "required":
-		r.ToolChoice = c.Mode
+	case !forced:
 		return nil
 	case len(tools) == 0:
 		return invalid("tool_choice", "tool_choice asks for a call and there are no tools")
+	case c.Name != "" && !slices.ContainsFunc(tools, func(t godwit.Tool) bool { return t.Name == c.Name }):
+		return invalid("tool_choice", "tool_choice names %q, which is none of the tools", c.Name)
+	case r.Grammar != nil:
+		return invalid("tool_choice", "tool_choice asks for a call and the format for a JSON document; want one of them")
 	}
-	return unsupported("tool_choice", "tool_choice asks for a call, which this server cannot force; want none or auto")
+	return nil
 }

@@ -179,6 +179,70 @@ func dot(a, b []float64) float64 {
 	return sum
 }
 
+var birdSchema = map[string]any{
+	"type": "object", "additionalProperties": false, "required": []string{"kind", "grams"},
+	"properties": map[string]any{"kind": map[string]any{"enum": []string{"godwit", "curlew"}}, "grams": map[string]any{"type": "integer", "minimum": 1, "maximum": 900}},
+}
+
+// isBird holds a document against the schema.
+func isBird(t *testing.T, text string) {
+	t.Helper()
+	var b struct {
+		Kind  string
+		Grams int
+	}
+	if err := json.Unmarshal([]byte(text), &b); err != nil || b.Kind != "godwit" && b.Kind != "curlew" || b.Grams < 1 || b.Grams > 900 {
+		t.Errorf("got %q, %v, want a bird", text, err)
+	}
+}
+
+// TestTools: a forced call, in pieces, and the conversation behind it.
+func TestTools(t *testing.T) {
+	params := ask("A bird!")
+	params.MaxCompletionTokens = openai.Int(400)
+	params.Tools = []openai.ChatCompletionToolUnionParam{openai.ChatCompletionFunctionTool(openai.FunctionDefinitionParam{Name: "note_bird", Parameters: birdSchema, Strict: openai.Bool(true)})}
+	params.ToolChoice = openai.ToolChoiceOptionFunctionToolChoice(openai.ChatCompletionNamedToolChoiceFunctionParam{Name: "note_bird"})
+	stream := client().Chat.Completions.NewStreaming(t.Context(), params)
+	acc := openai.ChatCompletionAccumulator{}
+	for stream.Next() {
+		acc.AddChunk(stream.Current())
+	}
+	if err := stream.Err(); err != nil {
+		t.Fatal(err)
+	}
+	message := acc.Choices[0].Message
+	if len(message.ToolCalls) != 1 || message.ToolCalls[0].Function.Name != "note_bird" || acc.Choices[0].FinishReason != "tool_calls" {
+		t.Fatalf("got %+v, want one call", message)
+	}
+	isBird(t, message.ToolCalls[0].Function.Arguments)
+	params.ToolChoice = openai.ChatCompletionToolChoiceOptionUnionParam{OfAuto: openai.String("auto")}
+	params.MaxCompletionTokens = openai.Int(8)
+	params.Messages = append(params.Messages, message.ToParam(), openai.ToolMessage("Noted.", message.ToolCalls[0].ID))
+	if _, err := client().Chat.Completions.New(t.Context(), params); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStructuredOutput: documents that keep a schema, in both endpoints.
+func TestStructuredOutput(t *testing.T) {
+	params := ask("A bird!")
+	params.MaxCompletionTokens = openai.Int(400)
+	params.ResponseFormat.OfJSONSchema = &openai.ResponseFormatJSONSchemaParam{JSONSchema: openai.ResponseFormatJSONSchemaJSONSchemaParam{Name: "bird", Schema: birdSchema, Strict: openai.Bool(true)}}
+	got, err := client().Chat.Completions.New(t.Context(), params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	isBird(t, got.Choices[0].Message.Content)
+	answer, err := client().Responses.New(t.Context(), responses.ResponseNewParams{
+		Model: model, Input: responses.ResponseNewParamsInputUnion{OfString: openai.String("A bird!")},
+		Text: responses.ResponseTextConfigParam{Format: responses.ResponseFormatTextConfigUnionParam{OfJSONSchema: &responses.ResponseFormatTextJSONSchemaConfigParam{Name: "bird", Schema: birdSchema}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	isBird(t, answer.OutputText())
+}
+
 // TestErrors: the client understands what the server refuses.
 func TestErrors(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -75,7 +75,7 @@ func startServer(dir string) (*server, error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build: %w: %s", err, out)
 	}
-	s := &server{cmd: exec.Command(binary, "serve", "--port", "0", "--device", "cpu", "--api-key", key, "--served-model-name", model, "--max-queue", "64")}
+	s := &server{cmd: exec.Command(binary, "serve", "--port", "0", "--device", "cpu", "--api-key", key, "--served-model-name", model, "--format", "hermes")}
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
 		return nil, err

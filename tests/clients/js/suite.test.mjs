@@ -56,6 +56,33 @@ test('responses, whole and in events', async () => {
   assert.equal(text, whole.output_text)
 })
 
+const birdSchema = {
+  type: 'object',
+  properties: { kind: { enum: ['godwit', 'curlew'] }, grams: { type: 'integer', minimum: 1, maximum: 900 } },
+  required: ['kind', 'grams'],
+  additionalProperties: false,
+}
+const isBird = ({ kind, grams }) => assert.ok(['godwit', 'curlew'].includes(kind) && grams >= 1 && grams <= 900)
+
+test('tools, run by the helper', async () => {
+  let noted
+  const runner = client.chat.completions.runTools({
+    ...ask({ max_completion_tokens: 400 }),
+    tools: [{ type: 'function', function: { name: 'note_bird', parameters: birdSchema, parse: JSON.parse, function: (bird) => { noted = bird; return 'Noted.' } } }],
+    tool_choice: { type: 'function', function: { name: 'note_bird' } },
+  })
+  await runner.done()
+  isBird(noted)
+})
+
+test('structured output', async () => {
+  const format = { type: 'json_schema', json_schema: { name: 'bird', strict: true, schema: birdSchema } }
+  const got = await client.chat.completions.parse(ask({ max_completion_tokens: 400, response_format: format }))
+  isBird(JSON.parse(got.choices[0].message.content))
+  const answer = await client.responses.create({ model, input: 'A bird!', text: { format: { type: 'json_schema', name: 'bird', schema: birdSchema } } })
+  isBird(JSON.parse(answer.output_text))
+})
+
 test('embeddings', async () => {
   const got = await client.embeddings.create({ model, input: ['The river', 'A door'] })
   assert.equal(got.data.length, 2)

@@ -2,11 +2,13 @@
 OPENAI_API_KEY say where. ../go/main_test.go runs it."""
 
 import asyncio
+import enum
 import time
 import urllib.request
 from urllib.parse import urljoin
 
 import openai
+import pydantic
 import pytest
 
 MODEL = "small"
@@ -80,6 +82,38 @@ def test_response_helper(client):
     with client.responses.stream(model=MODEL, input="Hello", max_output_tokens=12, temperature=0) as stream:
         kinds = [e.type for e in stream]
     assert kinds[0] == "response.created" and kinds[-1] in ("response.completed", "response.incomplete")
+
+
+class Kind(enum.Enum):
+    GODWIT = "godwit"
+    CURLEW = "curlew"
+
+
+class Bird(pydantic.BaseModel):
+    kind: Kind
+    wild: bool
+
+
+def test_tools(client):
+    tools = [openai.pydantic_function_tool(Bird)]
+    body = ask(max_completion_tokens=400, tools=tools, tool_choice="required")
+    with client.chat.completions.stream(**body) as stream:
+        for _ in stream:
+            pass
+        message = stream.get_final_completion().choices[0].message
+    (call,) = message.tool_calls
+    assert isinstance(call.function.parsed_arguments, Bird)
+    body["messages"] += [message.model_dump(exclude_none=True, exclude={"parsed"}), {"role": "tool", "tool_call_id": call.id, "content": "Noted."}]
+    body["messages"][-2]["tool_calls"][0]["function"].pop("parsed_arguments")
+    body.update(tool_choice="auto", max_completion_tokens=4)
+    assert client.chat.completions.create(**body).choices[0].message.role == "assistant"
+
+
+def test_structured_output(client):
+    got = client.chat.completions.parse(**ask(max_completion_tokens=400, response_format=Bird))
+    assert isinstance(got.choices[0].message.parsed, Bird)
+    answer = client.responses.parse(model=MODEL, input="A bird!", text_format=Bird)
+    assert isinstance(answer.output_parsed, Bird)
 
 
 def test_embeddings(client):
