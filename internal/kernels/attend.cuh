@@ -5,7 +5,8 @@
 
 // Attend is attendArgs in attention.go.
 struct Attend {
-    const void *q, *k, *v;
+    const void *q;
+    void *k, *v; // the cache
     void *out;
     float *scratch;           // a slot for each block of attend_decode
     unsigned int *finished;   // [key heads and their parts, sequences], zero between launches
@@ -13,7 +14,13 @@ struct Attend {
     int heads, kv_heads, head_dim;
     int page_size, window;
     int splits, min_tiles; // of attend_decode
+    int cluster;           // splits of a cluster, a divisor of splits
     float scale;
+
+    // attend_decode only: what is new, to be rotated and stored on the way.
+    const void *new_k, *new_v; // [n, kv_heads, head_dim], or null
+    const float2 *angles;      // [n, half] cosine and sine
+    int k_stride, v_stride, half;
 };
 
 constexpr float LOG2E = 1.4426950408889634f;

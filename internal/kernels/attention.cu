@@ -19,9 +19,16 @@
 // requested as soon as the scores are done, the next values after the sums.
 //
 // How the positions are split is computed from the step's positions, so that a
-// launch depends on the number of sequences alone. The last block of a pair of
-// key head and sequence to finish adds up what the others have left in scratch.
+// launch depends on the number of sequences alone. The splits of a pair of key
+// head and sequence are added up by their cluster where there are clusters,
+// through shared memory; what is left of several, or of blocks without, by the
+// last one to finish, through scratch memory.
+//
+// With new_k the kernel does what append does, too: queries are rotated as they
+// are read, and the block that has the token's own position stores its key and
+// value in the cache.
 #include "attend.cuh"
+#include "cluster.cuh"
 
 // ---- any type and size ----
 
@@ -102,7 +109,7 @@ INSTANCES(PLAIN)
 
 // ---- decoding ----
 
-constexpr int DECODE_WARPS = 4, TILE = 16, MAX_SPLITS = 64;
+constexpr int DECODE_WARPS = 4, TILE = 16, MAX_SPLITS = 64, MAX_CLUSTER = 8;
 
 // transpose returns an 8×8 matrix of 16-bit numbers, spread over the warp as
 // the tensor cores have it, the other way round.
@@ -114,6 +121,11 @@ __device__ __forceinline__ uint32_t transpose(uint32_t v) {
     return r;
 }
 
+// choose is b ? x : y, one register at a time, so that neither gets an address.
+__device__ __forceinline__ uint4 choose(bool b, const uint4 &x, const uint4 &y) {
+    return make_uint4(b ? x.x : y.x, b ? x.y : y.y, b ? x.z : y.z, b ? x.w : y.w);
+}
+
 __device__ __forceinline__ uint32_t word(const uint4 &v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
 
 // Range is the work of one block.
@@ -121,6 +133,7 @@ struct Range {
     int token, first, last; // the token and the positions that it sees
     int begin, end;         // tiles of this block
     int active;             // blocks that have work
+    bool ends;              // the token's own position is among the block's
 };
 
 __device__ __forceinline__ Range range_of(const Attend &a, const Step &step) {
@@ -135,7 +148,57 @@ __device__ __forceinline__ Range range_of(const Attend &a, const Step &step) {
     r.active = (tiles + each - 1) / each;
     r.begin = from + (int)blockIdx.z * each;
     r.end = min(r.begin + each, from + tiles);
+    r.ends = (int)blockIdx.z == r.active - 1;
     return r;
+}
+
+// Fresh is what this step adds: the queries of a block's heads, and the key and
+// the value of its key head. Rows of queries lie 16 bytes apart from a multiple
+// of 128, so that the lanes of a read meet no bank twice.
+template <class T, int D, int H> struct Fresh {
+    T q[H][D + 8], k[D], v[D];
+};
+
+// rotated reads 8 columns of a head and rotates them.
+template <class T>
+__device__ __forceinline__ uint4 rotated(const T *head, int column, int half, const float2 *angles) {
+    const uint4 own = load16(head + column);
+    if (column >= 2 * half) return own;
+    const bool lower = column < half;
+    const uint4 other = load16(head + (lower ? column + half : column - half));
+    const float4 *at = (const float4 *)(angles + (lower ? column : column - half));
+    float x[8], y[8];
+    unpack<T>(own, x);
+    unpack<T>(other, y);
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        const float4 a = __ldcg(at + i); // two pairs of cosine and sine
+        x[2 * i] = x[2 * i] * a.x + (lower ? -y[2 * i] : y[2 * i]) * a.y;
+        x[2 * i + 1] = x[2 * i + 1] * a.z + (lower ? -y[2 * i + 1] : y[2 * i + 1]) * a.w;
+    }
+    return pack<T>(x);
+}
+
+// gather reads a block's queries, and the key and the value that are new where
+// the block has their position: those go to their row of the cache, too, if it
+// has one.
+template <class T, int D, int H>
+__device__ __forceinline__ void gather(Fresh<T, D, H> &to, const Attend &a, int token, int head, int count, int kv_head, bool keeps, int row) {
+    const int units = a.head_dim / 8, half = a.new_k ? a.half : 0;
+    const float2 *angles = a.angles + (long long)token * half;
+    for (int i = threadIdx.x; i < (count + (keeps ? 2 : 0)) * units; i += blockDim.x) {
+        const int which = i / units, column = i % units * 8;
+        if (which < count) {
+            const T *q = (const T *)a.q + (long long)token * a.q_stride + (long long)(head + which) * a.head_dim;
+            *(uint4 *)(to.q[which] + column) = rotated(q, column, half, angles);
+            continue;
+        }
+        const bool key = which == count;
+        const T *from = (key ? (const T *)a.new_k + (long long)token * a.k_stride : (const T *)a.new_v + (long long)token * a.v_stride) + kv_head * a.head_dim;
+        const uint4 v = rotated(from, column, key ? half : 0, angles);
+        *(uint4 *)((key ? to.k : to.v) + column) = v;
+        if (row >= 0) *(uint4 *)((T *)(key ? a.k : a.v) + (long long)row * a.head_dim + column) = v;
+    }
 }
 
 // Part is what a warp holds of N times 8 query heads. Lane 4g+t has heads 2t
@@ -155,8 +218,8 @@ template <class T, int D, int N> struct Part {
         }
     }
 
-    static __device__ __forceinline__ uint4 fetch(const T *from, int row, int column, int dim) {
-        return row >= 0 && column < dim ? load16(from + (long long)row * dim + column) : make_uint4(0, 0, 0, 0);
+    static __device__ __forceinline__ uint4 fetch(const void *cache, int row, int column, int dim) {
+        return row >= 0 && column < dim ? load16((const T *)cache + (long long)row * dim + column) : make_uint4(0, 0, 0, 0);
     }
 
     // Rows of the cache: lane i < 16 gives the row of position i of the tile.
@@ -165,8 +228,32 @@ template <class T, int D, int N> struct Part {
         const int r0 = __shfl_sync(0xffffffffu, rows, g), r1 = __shfl_sync(0xffffffffu, rows, g + 8);
 #pragma unroll
         for (int c = 0; c < D / 32; c++) {
-            k[c][0] = fetch((const T *)a.k, r0, 32 * c + 8 * t, a.head_dim);
-            k[c][1] = fetch((const T *)a.k, r1, 32 * c + 8 * t, a.head_dim);
+            k[c][0] = fetch(a.k, r0, 32 * c + 8 * t, a.head_dim);
+            k[c][1] = fetch(a.k, r1, 32 * c + 8 * t, a.head_dim);
+        }
+    }
+
+    // insert_key and insert_value put the token's own key or value, which is not
+    // in the cache yet, in its place among those of the tile.
+    __device__ __forceinline__ void insert_key(const T *key, int place, int dim, int lane) {
+        const bool mine = (place & 7) == lane >> 2;
+#pragma unroll
+        for (int c = 0; c < D / 32; c++) {
+            const int column = 32 * c + 8 * (lane & 3);
+            const uint4 own = column < dim ? *(const uint4 *)(key + column) : make_uint4(0, 0, 0, 0);
+            k[c][0] = choose(mine && place < 8, own, k[c][0]);
+            k[c][1] = choose(mine && place >= 8, own, k[c][1]);
+        }
+    }
+
+    __device__ __forceinline__ void insert_value(const T *value, int place, int dim, int lane) {
+        const int at = (place >> 1 & 3) == (lane & 3) ? (place & 1) | (place >> 3) << 1 : -1;
+#pragma unroll
+        for (int c = 0; c < D / 64; c++) {
+            const int column = 64 * c + 8 * (lane >> 2);
+            const uint4 own = column < dim ? *(const uint4 *)(value + column) : make_uint4(0, 0, 0, 0);
+#pragma unroll
+            for (int i = 0; i < 4; i++) v[c][i] = choose(at == i, own, v[c][i]);
         }
     }
 
@@ -178,16 +265,18 @@ template <class T, int D, int N> struct Part {
 #pragma unroll
         for (int c = 0; c < D / 64; c++)
 #pragma unroll
-            for (int i = 0; i < 4; i++) v[c][i] = fetch((const T *)a.v, r[i], 64 * c + 8 * g, a.head_dim);
+            for (int i = 0; i < 4; i++) v[c][i] = fetch(a.v, r[i], 64 * c + 8 * g, a.head_dim);
     }
 
-    __device__ __forceinline__ void fetch_queries(const Attend &a, int token, int head, int count, int lane) {
-        const T *from = (const T *)a.q + (long long)token * a.q_stride + (long long)head * a.head_dim;
+    __device__ __forceinline__ void fetch_queries(const Fresh<T, D, 8 * N> &from, int count, int dim, int lane) {
 #pragma unroll
         for (int n = 0; n < N; n++) {
-            const int row = 8 * n + (lane >> 2) < count ? 8 * n + (lane >> 2) : -1;
+            const int row = 8 * n + (lane >> 2);
 #pragma unroll
-            for (int c = 0; c < D / 32; c++) q[n][c] = fetch(from, row, 32 * c + 8 * (lane & 3), a.head_dim);
+            for (int c = 0; c < D / 32; c++) {
+                const int column = 32 * c + 8 * (lane & 3);
+                q[n][c] = row < count && column < dim ? *(const uint4 *)(from.q[row] + column) : make_uint4(0, 0, 0, 0);
+            }
         }
     }
 
@@ -246,8 +335,12 @@ template <class T, int D, int N> struct Part {
 // Shares is what the warps of a block, and later its splits, leave for each
 // other: the largest score, the sum of weights and the sum of values of heads.
 template <int D, int H> struct Shares {
-    float top[DECODE_WARPS][H], weight[DECODE_WARPS][H], sum[DECODE_WARPS][H][D];
-    float share[H][MAX_SPLITS];
+    float top[DECODE_WARPS][H], weight[DECODE_WARPS][H];
+    union {
+        float sum[DECODE_WARPS][H][D];
+        float share[H][MAX_SPLITS]; // of splits, when the warps are added up
+    };
+    float slot[H * (D + 2)]; // of the block, for its cluster
     bool is_last;
 };
 
@@ -299,6 +392,41 @@ __device__ __forceinline__ void join(const Shares<D, H> &from, const Attend &a, 
     }
 }
 
+// join_cluster adds up the slots of the blocks of a cluster: each block its part
+// of the columns, into the result or the cluster's slot in scratch memory.
+template <class T, int D, int H>
+__device__ __forceinline__ void join_cluster(Shares<D, H> &s, const Attend &a, T *out, float *slot, int count, int active) {
+    const int rank = blockIdx.z % a.cluster, mates = min(a.cluster, active - ((int)blockIdx.z - rank)), all = count * a.head_dim;
+    cluster_arrive();
+    cluster_wait();
+    for (int i = all * rank / mates + threadIdx.x; i < all * (rank + 1) / mates; i += blockDim.x) {
+        const int head = i / a.head_dim;
+        float top[MAX_CLUSTER], weight[MAX_CLUSTER], sum[MAX_CLUSTER], most = minus_infinity();
+#pragma unroll
+        for (int m = 0; m < MAX_CLUSTER; m++) {
+            const int from = min(m, mates - 1);
+            top[m] = cluster_load(s.slot + head, from), weight[m] = cluster_load(s.slot + H + head, from), sum[m] = cluster_load(s.slot + 2 * H + i, from);
+        }
+#pragma unroll
+        for (int m = 0; m < MAX_CLUSTER; m++) most = fmaxf(most, top[m]);
+        float total = 0.f, value = 0.f;
+#pragma unroll
+        for (int m = 0; m < MAX_CLUSTER; m++) {
+            const float share = m >= mates || top[m] == minus_infinity() ? 0.f : exp2f(top[m] - most);
+            total = fmaf(share, weight[m], total);
+            value = fmaf(share, sum[m], value);
+        }
+        if (active <= a.cluster) {
+            out[i] = from_float<T>(value / total);
+            continue;
+        }
+        if (i % a.head_dim == 0) slot[head] = most, slot[H + head] = total;
+        slot[2 * H + i] = value;
+    }
+    cluster_arrive();
+    cluster_wait(); // nobody leaves before all have read
+}
+
 // join_splits adds up the slots of all blocks of a pair.
 template <class T, int D, int H>
 __device__ __forceinline__ void join_splits(Shares<D, H> &s, const Attend &a, T *out, const float *slots, int size, int count, int active) {
@@ -325,7 +453,7 @@ __device__ __forceinline__ void join_splits(Shares<D, H> &s, const Attend &a, T 
     for (int i = 4 * threadIdx.x; i < count * a.head_dim; i += 4 * blockDim.x) {
         const float *share = s.share[i / a.head_dim], *from = slots + 2 * H + i;
         float4 sum = make_float4(0.f, 0.f, 0.f, 0.f);
-#pragma unroll 16
+#pragma unroll 4
         for (int k = 0; k < active; k++) {
             const float4 v = __ldcg((const float4 *)(from + (long long)k * size));
             const float w = share[k];
@@ -341,6 +469,7 @@ template <class T, int D, int N> __device__ void attend_decode(const Attend &a, 
     // Large heads leave no registers for keys and values at the same time.
     constexpr bool ahead = D <= 128;
     __shared__ __align__(16) Shares<D, H> shares;
+    __shared__ __align__(16) Fresh<T, D, H> fresh;
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
     const int group = a.heads / a.kv_heads, parts = (group + H - 1) / H;
     const int kv_head = blockIdx.x / parts, part_of = blockIdx.x % parts;
@@ -351,38 +480,56 @@ template <class T, int D, int N> __device__ void attend_decode(const Attend &a, 
     // values but the token's own before the step: they need not be waited for.
     const Range r = range_of(a, step);
     if ((int)blockIdx.z >= r.active) {
-        dependency_wait();
+        if (blockIdx.z == 0) dependency_wait(); // one block of a grid suffices
         return;
     }
     const int *pages = step.pages + (long long)blockIdx.y * step.counts[COUNT_PAGES];
     Part<T, D, N> part;
     part.clear();
+    const bool keeps = a.new_k && r.ends;
+    const int own = keeps ? r.last / TILE : -1, place = r.last % TILE; // where the new one belongs
+    const int stored = keeps ? r.last - 1 : r.last;                     // the last position in the cache
     int tile = r.begin + warp;
-    int rows = tile < r.end ? cache_row(a, pages, kv_head, TILE * tile + (lane & 15), r.first, r.last) : -1;
-    const bool old = TILE * tile + TILE - 1 < r.last;
-    if (old) part.fetch_keys(a, rows, lane);
-    if (old && ahead) part.fetch_values(a, rows, lane);
-    dependency_wait();
-    part.fetch_queries(a, r.token, head, count, lane);
-    if (!old) part.fetch_keys(a, rows, lane);
-    if (!old && ahead) part.fetch_values(a, rows, lane);
-
+    auto rows_of = [&](int tile) {
+        return tile < r.end ? cache_row(a, pages, kv_head, TILE * tile + (lane & 15), r.first, stored) : -1;
+    };
+    const int row = keeps && part_of == 0 ? cache_row(a, pages, kv_head, r.last, r.first, r.last) : -1;
+    // All of a tile's keys and values may have been there before the step.
+    const bool old = keeps || TILE * tile + TILE - 1 < r.last;
     const float scale = a.scale * LOG2E;
-    for (; tile < r.end; tile += DECODE_WARPS) {
-        const int next = tile + DECODE_WARPS;
-        const int next_rows = next < r.end ? cache_row(a, pages, kv_head, TILE * next + (lane & 15), r.first, r.last) : -1;
+    int rows = rows_of(tile);
+    if (!old) dependency_wait();
+    // The first round fetches a tile and computes none. One copy of the code
+    // serves all rounds: it is read from memory at each launch.
+#pragma unroll 1
+    for (bool first = true; first || tile < r.end;) {
+        const int next = first ? tile : tile + DECODE_WARPS;
+        const int next_rows = first ? rows : rows_of(next);
         float s[N][4];
-        part.scores(s);
-        if (ahead) part.fetch_keys(a, next_rows, lane);
-        else part.fetch_values(a, rows, lane);
+        if (!first) {
+            if (tile == own) part.insert_key(fresh.k, place, a.head_dim, lane);
+            part.scores(s);
+        }
+        if (ahead || first) part.fetch_keys(a, next_rows, lane);
+        if (!ahead && !first) part.fetch_values(a, rows, lane);
+        if (first) {
+            if (ahead) part.fetch_values(a, next_rows, lane);
+            dependency_wait();
+            gather(fresh, a, r.token, head, count, kv_head, keeps, row);
+            __syncthreads();
+            part.fetch_queries(fresh, count, a.head_dim, lane);
+            first = false;
+            continue;
+        }
         const int p = TILE * tile + (lane >> 2);
 #pragma unroll
         for (int n = 0; n < N; n++)
             part.weigh(s[n], n, scale, p >= r.first && p <= r.last, p + 8 >= r.first && p + 8 <= r.last);
+        if (tile == own) part.insert_value(fresh.v, place, a.head_dim, lane);
         part.add(s);
         if (ahead) part.fetch_values(a, next_rows, lane);
         else part.fetch_keys(a, next_rows, lane);
-        rows = next_rows;
+        rows = next_rows, tile = next;
     }
     leave(shares, part, warp, lane, count);
     __syncthreads();
@@ -390,8 +537,13 @@ template <class T, int D, int N> __device__ void attend_decode(const Attend &a, 
     T *out = (T *)a.out + (long long)r.token * a.out_stride + (long long)head * a.head_dim;
     const int size = H * (a.head_dim + 2), pair = blockIdx.y * gridDim.x + blockIdx.x;
     float *slots = a.scratch + (long long)pair * a.splits * size;
-    join<T, D, H>(shares, a, out, slots + (long long)blockIdx.z * size, count, r.active == 1);
+    float *slot = a.cluster > 1 ? shares.slot : slots + (long long)blockIdx.z * size;
+    join<T, D, H>(shares, a, out, slot, count, r.active == 1);
     if (r.active == 1) return;
+    if (a.cluster > 1) {
+        join_cluster<T, D, H>(shares, a, out, slots + (long long)(blockIdx.z / a.cluster) * size, count, r.active);
+        if (r.active <= a.cluster) return;
+    }
     __threadfence();
     __syncthreads();
     if (threadIdx.x == 0) {
@@ -400,22 +552,24 @@ template <class T, int D, int N> __device__ void attend_decode(const Attend &a, 
         __threadfence();
     }
     __syncthreads();
-    if (shares.is_last) join_splits<T, D, H>(shares, a, out, slots, size, count, r.active);
+    if (shares.is_last) join_splits<T, D, H>(shares, a, out, slots, size, count, (r.active + a.cluster - 1) / a.cluster);
 }
 
-#define DECODE(NAME, T, D, N)                                                                                       \
-    extern "C" __global__ void __launch_bounds__(32 * DECODE_WARPS) attend_decode_##NAME(Attend a, Step step) { \
-        attend_decode<T, D, N>(a, step);                                                                            \
+// BLOCKS is how many blocks a multiprocessor must be able to hold: those of
+// a cluster begin together.
+#define DECODE(NAME, T, D, N, BLOCKS)                                                                                  \
+    extern "C" __global__ void __launch_bounds__(32 * DECODE_WARPS, BLOCKS) attend_decode_##NAME(Attend a, Step step) { \
+        attend_decode<T, D, N>(a, step);                                                                               \
     }
-DECODE(bf16_64_8, bf16, 64, 1)
-DECODE(bf16_64_16, bf16, 64, 2)
-DECODE(bf16_128_8, bf16, 128, 1)
-DECODE(bf16_128_16, bf16, 128, 2)
-DECODE(bf16_192_8, bf16, 192, 1)
-DECODE(bf16_256_8, bf16, 256, 1)
-DECODE(f16_64_8, f16, 64, 1)
-DECODE(f16_64_16, f16, 64, 2)
-DECODE(f16_128_8, f16, 128, 1)
-DECODE(f16_128_16, f16, 128, 2)
-DECODE(f16_192_8, f16, 192, 1)
-DECODE(f16_256_8, f16, 256, 1)
+DECODE(bf16_64_8, bf16, 64, 1, 4)
+DECODE(bf16_64_16, bf16, 64, 2, 3)
+DECODE(bf16_128_8, bf16, 128, 1, 3)
+DECODE(bf16_128_16, bf16, 128, 2, 2)
+DECODE(bf16_192_8, bf16, 192, 1, 2)
+DECODE(bf16_256_8, bf16, 256, 1, 2)
+DECODE(f16_64_8, f16, 64, 1, 4)
+DECODE(f16_64_16, f16, 64, 2, 3)
+DECODE(f16_128_8, f16, 128, 1, 3)
+DECODE(f16_128_16, f16, 128, 2, 2)
+DECODE(f16_192_8, f16, 192, 1, 2)
+DECODE(f16_256_8, f16, 256, 1, 2)

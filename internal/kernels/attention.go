@@ -12,6 +12,7 @@ type attention struct {
 	plain      *cuda.Function
 	decode     map[decodeShape]*cuda.Function // none for F32, nor before compute capability 8.0
 	processors int
+	clusters   bool           // blocks can form clusters
 	scratch    cuda.DevicePtr // what splits leave for each other; reserved when first needed
 	finished   cuda.DevicePtr // a counter a pair of key head and sequence
 }
@@ -30,6 +31,7 @@ const (
 	decodeWarps   = 4
 	tilePositions = 16
 	maxSplits     = 64
+	maxCluster    = 8
 )
 
 // Attention in tensor cores begins with Ampere.
@@ -46,6 +48,7 @@ const slotsPer = 8
 func (k *attention) open(b *Backend) error {
 	info := b.dev.Info()
 	k.processors = info.Multiprocessors
+	k.clusters = info.Capability >= 90 && targetOf(info.Capability) != fallback
 	var err error
 	if k.plain, err = b.typed("attention", "attend_plain"); err != nil {
 		return err
@@ -71,8 +74,12 @@ type attendArgs struct {
 	qStride, outStride              int32
 	heads, kvHeads, headDim         int32
 	pageSize, window                int32
-	splits, minTiles                int32
+	splits, minTiles, cluster       int32
 	scale                           float32
+
+	newK, newV, angles     cuda.DevicePtr // attend_decode with append
+	kStride, vStride, half int32
+	_                      int32
 }
 
 func attendArgsOf(out, q ops.Tensor, a *ops.Attention, c ops.Cache) attendArgs {
@@ -111,6 +118,31 @@ func (b *Backend) Attend(out, q ops.Tensor, a *ops.Attention, c ops.Cache) {
 	}
 }
 
+// canAppend reports whether attend_decode can rotate and store what an append
+// would: in steps of single tokens, with 16-byte accesses to everything.
+func (b *Backend) canAppend(o *operation) bool {
+	q, k, v, a := o.in[0], o.in[1], o.in[2], o.attention
+	if b.attention.decode == nil || b.step.pieces != 1 || q.Rows == 0 || !regular(k, q, a) || !regular(v, q, a) {
+		return false
+	}
+	return a.Rotary == nil || b.rotary.table != nil && b.rotary.half%8 == 0
+}
+
+// appendAttend attends and appends in one launch.
+func (b *Backend) appendAttend(held, o *operation) bool {
+	if !regular(o.out, o.in[0], o.attention) || b.err != nil {
+		return false
+	}
+	k, v := held.in[1], held.in[2]
+	args := attendArgsOf(o.out, o.in[0], o.attention, o.cache)
+	args.newK, args.newV, args.kStride, args.vStride = address(k), address(v), int32(k.Stride), int32(v.Stride)
+	if o.attention.Rotary != nil {
+		args.half, args.angles = int32(b.rotary.half), b.rotary.table.Ptr()
+	}
+	b.attendDecode(&args, b.step.s, o.attention)
+	return true
+}
+
 // regular reports whether 16-byte accesses to all heads of all rows are
 // possible.
 func regular(out, q ops.Tensor, a *ops.Attention) bool {
@@ -146,6 +178,10 @@ func (b *Backend) attendDecode(args *attendArgs, sequences int, a *ops.Attention
 	shape, parts := decodeShapeOf(a)
 	pairs := a.KVHeads * parts
 	splits, minTiles := splitsOf(pairs*sequences, k.processors)
+	cluster := 1
+	if k.clusters && splits >= maxCluster {
+		splits, cluster = splits/maxCluster*maxCluster, maxCluster
+	}
 	if splits > 1 {
 		if err := b.reserveSplits(); err != nil {
 			b.fail(err)
@@ -153,9 +189,13 @@ func (b *Backend) attendDecode(args *attendArgs, sequences int, a *ops.Attention
 		}
 	}
 	args.scratch, args.finished = k.scratch, k.finished
-	args.splits, args.minTiles = int32(splits), int32(minTiles)
+	args.splits, args.minTiles, args.cluster = int32(splits), int32(minTiles), int32(cluster)
 	p := cuda.Struct(cuda.Struct(b.parameters(), *args), b.step.metadata)
-	b.launch(k.decode[shape], cuda.Dim{X: pairs, Y: sequences, Z: splits}, cuda.Dim{X: decodeThreads}, 0, p)
+	l := cuda.Launch{Grid: cuda.Dim{X: pairs, Y: sequences, Z: splits}, Block: cuda.Dim{X: decodeThreads}, Overlap: true}
+	if cluster > 1 {
+		l.Cluster = cuda.Dim{Z: cluster}
+	}
+	b.start(k.decode[shape], l, p)
 }
 
 // reserveSplits takes the memory that blocks which share a sequence need.
@@ -197,9 +237,10 @@ func decodeShapeOf(a *ops.Attention) (s decodeShape, parts int) {
 // number of pairs of key head and sequence and on the device alone, so that
 // a recorded step stays right while sequences grow.
 //
-// Three blocks a multiprocessor keep the memory busy. Where the pairs alone are
-// that many, a few splits are left for a batch whose lengths differ much.
+// Two blocks a multiprocessor keep the memory busy, and begin together where
+// they form clusters. Where the pairs alone are that many, a few splits are left
+// for a batch whose lengths differ much.
 func splitsOf(pairs, processors int) (splits, minTiles int) {
-	splits = max(3*processors/pairs, min(4, slotsPer*processors/pairs))
+	splits = max(2*processors/pairs, min(4, slotsPer*processors/pairs))
 	return min(max(splits, 1), maxSplits), min(max(pairs/16, decodeWarps), 32)
 }

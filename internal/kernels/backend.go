@@ -16,6 +16,7 @@ type Options struct {
 	CublasDirs []string  // folders to look for cuBLASLt in, before the usual ones
 	Readers    int       // goroutines that read weights; 0: one for every core, 16 at most
 	Eager      bool      // launch kernels one by one, without graphs
+	Unfused    bool      // a kernel for each operation
 }
 
 // Backend computes on one GPU. It belongs to the goroutine that owns the
@@ -32,6 +33,7 @@ type Backend struct {
 	loader loader
 	step   step
 	graphs graphs
+	held   operation // waits for the next one, see fuse
 
 	embedding embedding
 	norm      norm
@@ -145,16 +147,20 @@ func (b *Backend) parameters() *cuda.Args {
 	if b.graphs.mode == replaying {
 		b.deviate()
 	}
+	b.release()
 	return b.args.Reset()
 }
 
 // launch puts a kernel into the stream, to begin while the one before it ends.
 // After an error nothing is launched until the error was reported.
 func (b *Backend) launch(f *cuda.Function, grid, block cuda.Dim, shared int, args *cuda.Args) {
-	if b.err != nil {
-		return
+	b.start(f, cuda.Launch{Grid: grid, Block: block, Shared: shared, Overlap: true}, args)
+}
+
+func (b *Backend) start(f *cuda.Function, l cuda.Launch, args *cuda.Args) {
+	if b.err == nil {
+		b.fail(b.stream.Launch(f, l, args))
 	}
-	b.fail(b.stream.Launch(f, cuda.Launch{Grid: grid, Block: block, Shared: shared, Overlap: true}, args))
 }
 
 // fail keeps the first error; nil is none.

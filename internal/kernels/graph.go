@@ -84,7 +84,8 @@ type operation struct {
 type kind uint8
 
 const (
-	opEmbed kind = iota
+	opNone kind = iota
+	opEmbed
 	opNorm
 	opLinear
 	opMultiply
@@ -135,22 +136,22 @@ func (o *operation) run(b *Backend) {
 }
 
 // later begins every operation: it notes the operation where a step is noted,
-// and reports whether the operation is put off.
+// and reports whether the operation is put off, or done.
 func (b *Backend) later(o *operation) bool {
 	g := &b.graphs
 	switch g.mode {
 	case plain:
-		return false
+		return b.fuse(o)
 	case noting:
 		g.current.notes = append(g.current.notes, *o)
-		return false
+		return b.fuse(o)
 	}
 	if notes := g.current.notes; g.next < len(notes) && notes[g.next] == *o {
 		g.next++
 		return true
 	}
 	b.deviate()
-	return false
+	return b.fuse(o)
 }
 
 // errDeviated is why a size has no graph although one could be recorded.
@@ -176,10 +177,12 @@ func (b *Backend) catchUp() {
 func (b *Backend) settle() {
 	g := &b.graphs
 	if g.mode != replaying {
+		b.release()
 		return
 	}
 	if g.next < len(g.current.notes) {
 		b.catchUp()
+		b.release()
 		return
 	}
 	g.mode = plain
@@ -191,6 +194,7 @@ func (b *Backend) settle() {
 	default:
 		g.refuse(err)
 		b.catchUp()
+		b.release()
 	}
 }
 
@@ -266,6 +270,7 @@ func (b *Backend) capture(e *recorded) error {
 		for i := range e.notes {
 			e.notes[i].run(b)
 		}
+		b.release()
 		return b.err
 	})
 	b.err = nil // the step itself has none

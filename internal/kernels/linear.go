@@ -14,6 +14,7 @@ import (
 // A kernel that the device cannot run, or that A has no instance of, is nil.
 type linear struct {
 	chip    chip
+	gemv    *cuda.Function
 	ring    *cuda.Function
 	tile    [2]*cuda.Function // for up to 8 and up to 16 tokens
 	plain   *cuda.Function
@@ -55,7 +56,10 @@ func (l *linear) open(b *Backend) error {
 	if l.ring, err = b.typed("linear", "linear_ring"); err != nil {
 		return err
 	}
-	return l.ring.SetMaxShared(l.chip.shared)
+	if l.gemv, err = b.typed("gemv", "gemv"); err != nil {
+		return err
+	}
+	return errors.Join(l.ring.SetMaxShared(l.chip.shared), l.gemv.SetMaxShared(l.chip.shared-gemvReserved))
 }
 
 func (l *linear) close() error { return nil }
@@ -75,6 +79,7 @@ type route uint8
 
 const (
 	auto       route = iota
+	viaGemv          // gemv: one token, Hopper and later
 	viaRing          // linear_ring: few tokens, Hopper and later
 	viaTile          // linear_tile: few tokens, tensor cores
 	viaPlain         // linear_plain: few tokens, anything
@@ -84,7 +89,7 @@ const (
 )
 
 func (r route) String() string {
-	return [...]string{"auto", "ring", "tile", "plain", "gemm", "slow", "library"}[r]
+	return [...]string{"auto", "gemv", "ring", "tile", "plain", "gemm", "slow", "library"}[r]
 }
 
 // fewTokens is the most that the kernels for few tokens take.
@@ -98,6 +103,8 @@ func (c chip) route(p product) route {
 	switch {
 	case p.t == ops.F32 || !p.aligned || c.capability < 80:
 		return viaPlain
+	case p.n == 1 && c.hasGemv(p.cols):
+		return viaGemv
 	case c.bulk() && p.cols%pieceCols == 0 && c.ringPlan(p).stages >= 2:
 		return viaRing
 	default:
@@ -228,7 +235,7 @@ func (b *Backend) product(out, x, w, bias ops.Tensor, e ops.Epilogue) {
 	if w.Rows == 0 {
 		return
 	}
-	if x.Type != b.opt.Act || w.Type != b.opt.Act || (out.Type != ops.F32 && out.Type != b.opt.Act) {
+	if !b.typesFit(out, x, w) {
 		b.fail(fmt.Errorf("kernels: linear: got x %s, weight %s and out %s on a backend of %s", x, w, out, b.opt.Act))
 		return
 	}
@@ -239,11 +246,17 @@ func (b *Backend) product(out, x, w, bias ops.Tensor, e ops.Epilogue) {
 	}
 	args := argsOf(out, x, w, bias, e)
 	switch r {
+	case viaGemv:
+		b.gemv(p, args, nil)
 	case viaRing, viaTile, viaPlain:
 		b.few(p, r, args)
 	default:
 		b.many(p, r, args)
 	}
+}
+
+func (b *Backend) typesFit(out, x, w ops.Tensor) bool {
+	return x.Type == b.opt.Act && w.Type == b.opt.Act && (out.Type == ops.F32 || out.Type == b.opt.Act)
 }
 
 func productOf(out, x, w, bias ops.Tensor, e ops.Epilogue) product {

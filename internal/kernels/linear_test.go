@@ -31,13 +31,13 @@ func TestLinearRoutes(t *testing.T) {
 		loose         bool // not aligned
 		want          string
 	}{
-		{"H200", 1, 5120, 3072, ops.BF16, false, "ring grid=132 segment=3072 pitch=6208 stages=4 groups=5 shared=200000"},
-		{"H200", 1, 3072, 9216, ops.BF16, false, "ring grid=132 segment=3072 pitch=6208 stages=4 groups=3 shared=199488"},
+		{"H200", 1, 5120, 3072, ops.BF16, false, "gemv segment=3072 slots=4 shared=203264"},
+		{"H200", 1, 3072, 9216, ops.BF16, false, "gemv segment=3072 slots=4 shared=215552"},
 		{"H200", 16, 256000, 3072, ops.F16, false, "ring grid=132 segment=3072 pitch=6208 stages=4 groups=4 shared=215104"},
 		{"H200", 8, 256000, 3072, ops.F16, false, "ring grid=132 segment=3072 pitch=6208 stages=4 groups=8 shared=215104"},
 		{"H200", 3, 4480, 4480, ops.BF16, false, "ring grid=132 segment=2240 pitch=4544 stages=5 groups=5 shared=185680"},
-		{"H200", 1, 7, 32, ops.BF16, false, "ring grid=7 segment=32 pitch=64 stages=16 groups=1 shared=8704"},
-		{"H200", 1, 70, 40, ops.BF16, false, "tile grid=9 segment=64 groups=1 shared=256"},
+		{"H200", 1, 7, 32, ops.BF16, false, "gemv segment=32 slots=8 shared=67584"},
+		{"H200", 1, 70, 40, ops.BF16, false, "gemv segment=40 slots=8 shared=67584"},
 		{"H200", 1, 70, 130, ops.BF16, true, "plain grid=9"},
 		{"H200", 5, 5120, 3072, ops.F32, false, "plain grid=640"},
 		{"H200", 17, 5120, 3072, ops.BF16, false, "gemm small"},
@@ -53,6 +53,9 @@ func TestLinearRoutes(t *testing.T) {
 		{"A100", 16, 3072, 9216, ops.BF16, false, "tile grid=108 segment=3072 groups=4 shared=16384"},
 		{"A100", 512, 5120, 3072, ops.BF16, false, "gemm large"},
 		{"L4", 2048, 5120, 3072, ops.BF16, false, "gemm large"},
+		{"H200", 1, 2688, 15680, ops.BF16, false, "gemv segment=2240 slots=4 shared=200192"},
+		{"H200", 1, 6144, 24576, ops.BF16, false, "gemv segment=3072 slots=3 shared=196992"},
+		{"H200", 1, 64, 8 * 3001, ops.BF16, false, "tile grid=8 segment=3008 groups=1 shared=256"},
 		{"5090", 1, 5120, 3072, ops.BF16, false, "ring grid=170 segment=3072 pitch=6208 stages=2 groups=4 shared=100384"},
 		{"T4", 1, 5120, 3072, ops.F16, false, "plain grid=640"},
 		{"T4", 40, 5120, 3072, ops.F16, false, "slow"},
@@ -71,6 +74,9 @@ func describe(c chip, p product) string {
 	switch r {
 	case viaGemm:
 		return out + " " + tileShapes[c.tile(p)].name
+	case viaGemv:
+		g, _ := c.gemvPlan(p.cols)
+		return fmt.Sprintf("%s segment=%d slots=%d shared=%d", out, g.segment, g.slots, g.shared)
 	case viaRing, viaTile, viaPlain:
 		f := c.fewPlan(p, r)
 		for _, v := range []struct {
@@ -93,6 +99,13 @@ func TestLinearPlans(t *testing.T) {
 				for cols := 32; cols <= 40000; cols += 32 * 13 {
 					p := product{n: n, rows: rows, cols: cols, t: ops.BF16, aligned: true}
 					r := c.route(p)
+					if r == viaGemv {
+						g, _ := c.gemvPlan(cols)
+						if cols%g.segment != 0 || g.segment%8 != 0 || g.segment > gemvColumns || g.slots < gemvLeast || g.shared > c.shared-gemvReserved {
+							t.Fatalf("%s: [%d, %d]: %s", name, rows, cols, describe(c, p))
+						}
+						continue
+					}
 					f := c.fewPlan(p, r)
 					if r == viaPlain {
 						continue
@@ -178,7 +191,7 @@ func TestLinear(t *testing.T) {
 		t.Run(act.String(), func(t *testing.T) {
 			c := compareWithCPU(t, act)
 			for _, p := range fewCases() {
-				c.products(p, auto, viaRing, viaTile, viaPlain)
+				c.products(p, auto, viaGemv, viaRing, viaTile, viaPlain)
 			}
 		})
 	}
@@ -228,6 +241,8 @@ func (c *comparison) can(p productCase, x ops.Tensor, way route) bool {
 	aligned := rowsAligned(x) && p.cols*c.opt.Act.Size()%16 == 0
 	cores := c.opt.Act != ops.F32 && aligned && c.linear.chip.capability >= 80
 	switch way {
+	case viaGemv:
+		return cores && p.n == 1 && c.linear.gemv != nil && c.linear.chip.hasGemv(p.cols)
 	case viaRing:
 		return cores && p.cols%pieceCols == 0 && c.linear.ring != nil
 	case viaTile, viaGemm:
@@ -361,16 +376,16 @@ func (s *speed) measure(n, rows, cols int, e ops.Epilogue, way route) time.Durat
 // products for few tokens in chains of dependent launches.
 func TestLinearSpeed(t *testing.T) {
 	s := newSpeed(t)
-	shapes := [][2]int{{5120, 3072}, {3072, 3072}, {9216, 3072}, {3072, 9216}, {256000, 3072}}
-	for _, way := range []route{viaRing, viaTile, viaPlain} {
-		if way == viaRing && s.linear.ring == nil {
+	shapes := [][2]int{{5120, 3072}, {3072, 3072}, {9216, 3072}, {3072, 9216}, {256000, 3072}, {6144, 24576}, {10304, 2688}, {2688, 4096}}
+	for _, way := range []route{viaGemv, viaRing, viaTile, viaPlain} {
+		if way <= viaRing && s.linear.ring == nil {
 			continue
 		}
 		for _, shape := range shapes {
 			rows, cols := shape[0], shape[1]
 			var line strings.Builder
 			for _, n := range []int{1, 2, 4, 8, 16} {
-				if way == viaPlain && n > 1 || way == viaTile && n != 1 && n != 16 {
+				if (way == viaPlain || way == viaGemv) && n > 1 || way == viaTile && n != 1 && n != 16 {
 					continue
 				}
 				e := ops.Epilogue{Add: rows == 3072}

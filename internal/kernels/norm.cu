@@ -4,7 +4,7 @@
 // norm: a block a group, 8 columns a thread at a time, values in registers;
 // width is a multiple of 8, at most 8·1024·CHUNKS, addresses are aligned.
 // norm_any: a warp a group of any width and address; 8 warps a block.
-#include "common.cuh"
+#include "moments.cuh"
 #include "rows.cuh"
 
 struct Norm {
@@ -18,58 +18,6 @@ struct Norm {
 
 constexpr int V = 8;
 constexpr int CHUNKS = 3;
-
-// Moments of a set of values, to be joined with those of others.
-struct Moments {
-    float n, mean, squares;  // squares: sum of (x - mean)²
-};
-
-// join_warp joins the moments of the lanes of a warp.
-__device__ __forceinline__ Moments join_warp(Moments m) {
-    const float n = warp_sum(m.n);
-    const float mean = n > 0.f ? warp_sum(m.n * m.mean) / n : 0.f;
-    const float d = m.mean - mean;
-    return {n, mean, warp_sum(m.squares + m.n * d * d)};
-}
-
-// block_scale returns the mean and the factor of a block's group.
-__device__ __forceinline__ float2 block_scale(const float (&v)[CHUNKS][V], int chunks, const Norm &a) {
-    __shared__ float part[3][32];
-    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, warps = blockDim.x >> 5;
-    Moments m = {0.f, 0.f, 0.f};
-    float sum = 0.f;
-#pragma unroll
-    for (int k = 0; k < CHUNKS; k++)
-        if (threadIdx.x + k * blockDim.x < chunks) {
-            m.n += V;
-#pragma unroll
-            for (int j = 0; j < V; j++) sum += v[k][j];
-        }
-    if (a.center) {
-        const float n = warp_sum(m.n);
-        m.mean = n > 0.f ? warp_sum(sum) / n : 0.f;
-    }
-#pragma unroll
-    for (int k = 0; k < CHUNKS; k++)
-        if (threadIdx.x + k * blockDim.x < chunks)
-#pragma unroll
-            for (int j = 0; j < V; j++) {
-                const float d = v[k][j] - m.mean;
-                m.squares += d * d;
-            }
-    // All lanes have the mean of their warp by now.
-    const float n = warp_sum(m.n), squares = warp_sum(m.squares);
-    if (lane == 0) part[0][warp] = n, part[1][warp] = m.mean, part[2][warp] = squares;
-    __syncthreads();
-    const bool in = lane < warps;
-    m = {in ? part[0][lane] : 0.f, in ? part[1][lane] : 0.f, in ? part[2][lane] : 0.f};
-    if (a.center) {
-        m = join_warp(m);
-    } else {
-        m.squares = warp_sum(m.squares);
-    }
-    return make_float2(m.mean, rsqrtf(m.squares / a.width + a.eps));
-}
 
 template <class In, class Out>
 __device__ __forceinline__ void norm(const In *x, Out *out, const Norm &a) {
@@ -92,7 +40,7 @@ __device__ __forceinline__ void norm(const In *x, Out *out, const Norm &a) {
         const int i = threadIdx.x + k * blockDim.x;
         if (i < chunks) load_values(v[k], x + i * V);
     }
-    const float2 s = block_scale(v, chunks, a);
+    const float2 s = block_scale(v, chunks, a.width, a.center, a.eps, blockDim.x);
 #pragma unroll
     for (int k = 0; k < CHUNKS; k++) {
         const int i = threadIdx.x + k * blockDim.x;

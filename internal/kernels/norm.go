@@ -51,6 +51,10 @@ func (b *Backend) Norm(out, x ops.Tensor, n *ops.Norm) {
 	if b.later(&operation{kind: opNorm, out: out, in: [3]ops.Tensor{x}, norm: n}) {
 		return
 	}
+	b.launchNorm(out, x, n)
+}
+
+func (b *Backend) launchNorm(out, x ops.Tensor, n *ops.Norm) {
 	in, to, ok := b.normTypes(x, out)
 	if !ok || x.Rows == 0 {
 		return

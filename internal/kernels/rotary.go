@@ -113,6 +113,10 @@ func (b *Backend) Append(q, k, v ops.Tensor, a *ops.Attention, c ops.Cache) {
 	if b.later(&operation{kind: opAppend, in: [3]ops.Tensor{q, k, v}, attention: a, cache: c}) {
 		return
 	}
+	b.launchAppend(q, k, v, a, c)
+}
+
+func (b *Backend) launchAppend(q, k, v ops.Tensor, a *ops.Attention, c ops.Cache) {
 	if !b.expect("append", b.opt.Act, q) || q.Rows == 0 || b.err != nil {
 		return
 	}

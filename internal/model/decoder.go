@@ -38,9 +38,13 @@ func (d *decoder) forward(s *step) ops.Tensor {
 	if s.outputs == 0 {
 		return logits // a piece of a prompt that is not its end
 	}
-	last, h := s.last.Top(s.outputs), s.h.Top(s.outputs)
-	s.Gather(last, x)
-	s.Norm(h, last, d.norm)
+	h = s.h.Top(s.outputs)
+	if s.outputs < s.n || s.hidden > 0 {
+		last := s.last.Top(s.outputs)
+		s.Gather(last, x)
+		x = last
+	}
+	s.Norm(h, x, d.norm)
 	if logits.Rows > 0 {
 		s.Linear(logits, h.Top(logits.Rows), d.head, ops.Epilogue{})
 	}
