@@ -312,8 +312,8 @@ func TestSplitsOf(t *testing.T) {
 	for _, c := range []struct{ pairs, splits, minTiles int }{
 		{1, 64, 4},
 		{2, 64, 4},
-		{8, 49, 4},    // 24 heads of 8 key heads, one sequence
-		{64, 6, 4},    // eight sequences
+		{8, 33, 4},    // 24 heads of 8 key heads, one sequence
+		{64, 4, 4},    // eight sequences
 		{512, 2, 32},  // 64 sequences
 		{2048, 1, 32}, // 256 sequences
 	} {

@@ -41,3 +41,14 @@ __device__ __forceinline__ void cluster_store(float *p, int rank, float v) {
                  : "memory");
 #endif
 }
+
+// cluster_load reads what stands at p in the shared memory of another block.
+__device__ __forceinline__ float cluster_load(const float *p, int rank) {
+    float v = 0.f;
+#if __CUDA_ARCH__ >= 900
+    uint32_t at;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(at) : "r"(shared_address(p)), "r"(rank));
+    asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(v) : "r"(at));  // many may be under way
+#endif
+    return v;
+}

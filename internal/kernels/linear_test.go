@@ -31,13 +31,13 @@ func TestLinearRoutes(t *testing.T) {
 		loose         bool // not aligned
 		want          string
 	}{
-		{"H200", 1, 5120, 3072, ops.BF16, false, "gemv segment=3072 slots=4 shared=203264"},
-		{"H200", 1, 3072, 9216, ops.BF16, false, "gemv segment=3072 slots=4 shared=215552"},
+		{"H200", 1, 5120, 3072, ops.BF16, false, "gemv segment=3072 slots=4 shared=203008"},
+		{"H200", 1, 3072, 9216, ops.BF16, false, "gemv segment=3072 slots=4 shared=215296"},
 		{"H200", 16, 256000, 3072, ops.F16, false, "ring grid=132 segment=3072 pitch=6208 stages=4 groups=4 shared=215104"},
 		{"H200", 8, 256000, 3072, ops.F16, false, "ring grid=132 segment=3072 pitch=6208 stages=4 groups=8 shared=215104"},
 		{"H200", 3, 4480, 4480, ops.BF16, false, "ring grid=132 segment=2240 pitch=4544 stages=5 groups=5 shared=185680"},
-		{"H200", 1, 7, 32, ops.BF16, false, "gemv segment=32 slots=8 shared=67584"},
-		{"H200", 1, 70, 40, ops.BF16, false, "gemv segment=40 slots=8 shared=67584"},
+		{"H200", 1, 7, 32, ops.BF16, false, "gemv segment=32 slots=8 shared=67072"},
+		{"H200", 1, 70, 40, ops.BF16, false, "gemv segment=40 slots=8 shared=67072"},
 		{"H200", 1, 70, 130, ops.BF16, true, "plain grid=9"},
 		{"H200", 5, 5120, 3072, ops.F32, false, "plain grid=640"},
 		{"H200", 17, 5120, 3072, ops.BF16, false, "gemm small"},
@@ -53,8 +53,8 @@ func TestLinearRoutes(t *testing.T) {
 		{"A100", 16, 3072, 9216, ops.BF16, false, "tile grid=108 segment=3072 groups=4 shared=16384"},
 		{"A100", 512, 5120, 3072, ops.BF16, false, "gemm large"},
 		{"L4", 2048, 5120, 3072, ops.BF16, false, "gemm large"},
-		{"H200", 1, 2688, 15680, ops.BF16, false, "gemv segment=2240 slots=4 shared=200192"},
-		{"H200", 1, 6144, 24576, ops.BF16, false, "gemv segment=3072 slots=3 shared=196992"},
+		{"H200", 1, 2688, 15680, ops.BF16, false, "gemv segment=2240 slots=4 shared=199936"},
+		{"H200", 1, 6144, 24576, ops.BF16, false, "gemv segment=3072 slots=3 shared=196800"},
 		{"H200", 1, 64, 8 * 3001, ops.BF16, false, "tile grid=8 segment=3008 groups=1 shared=256"},
 		{"5090", 1, 5120, 3072, ops.BF16, false, "ring grid=170 segment=3072 pitch=6208 stages=2 groups=4 shared=100384"},
 		{"T4", 1, 5120, 3072, ops.F16, false, "plain grid=640"},
