@@ -2,7 +2,10 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -133,4 +136,44 @@ func TestQueueFull(t *testing.T) {
 	waitFor(t, "the room of those that left", func() bool { return m.Metrics().Queued+m.Metrics().Running == 0 })
 	var chat chatCompletion
 	ts.call("POST", "/v1/chat/completions", `{`+hello+`,"max_tokens":1}`, 200, &chat)
+}
+
+// TestDashboard: the dashboard asks for metrics that there are.
+func TestDashboard(t *testing.T) {
+	data, err := os.ReadFile("../../deploy/helm/godwit/dashboard.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dashboard struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal(data, &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	ts := startBuiltin(t, Options{})
+	var chat chatCompletion
+	ts.call("POST", "/v1/chat/completions", `{`+hello+`,"max_tokens":1}`, 200, &chat)
+	known := ts.scrape()
+	names := regexp.MustCompile(`(?:vllm:|godwit_|process_)[a-z_0-9]+`)
+	for _, p := range dashboard.Panels {
+		for _, target := range p.Targets {
+			for _, name := range names.FindAllString(target.Expr, -1) {
+				if known[strings.TrimSuffix(name, "_bucket")] == nil {
+					t.Errorf("%s: %s is not one of the server's metrics", p.Title, name)
+				}
+			}
+		}
+	}
+	page, err := os.ReadFile("../../docs/serve/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range known {
+		if ours := strings.HasPrefix(name, "vllm:") || strings.HasPrefix(name, "godwit_"); ours && !strings.Contains(string(page), name) && !strings.Contains(string(page), strings.TrimPrefix(name, "godwit_requests")) {
+			t.Errorf("docs/serve/metrics.md does not tell of %s", name)
+		}
+	}
 }

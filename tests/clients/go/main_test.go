@@ -45,7 +45,7 @@ func run(m *testing.M) (status int, err error) {
 		return 1, err
 	}
 	defer os.RemoveAll(dir)
-	server, err := startServer(dir)
+	server, err := startServer(dir, "--api-key", key, "--served-model-name", model, "--format", "hermes")
 	if err != nil {
 		return 1, err
 	}
@@ -68,14 +68,15 @@ type server struct {
 }
 
 // startServer builds godwit and runs it until it is ready.
-func startServer(dir string) (*server, error) {
+func startServer(dir string, flags ...string) (*server, error) {
 	binary := filepath.Join(dir, "godwit")
 	build := exec.Command("go", "build", "-o", binary, "./cmd/godwit")
 	build.Dir = filepath.Join("..", "..", "..")
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build: %w: %s", err, out)
 	}
-	s := &server{cmd: exec.Command(binary, "serve", "--port", "0", "--device", "cpu", "--api-key", key, "--served-model-name", model, "--format", "hermes")}
+	s := &server{cmd: exec.Command(binary, "serve", "--port", "0", "--device", "cpu")}
+	s.cmd.Args = append(s.cmd.Args, flags...)
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
 		return nil, err
@@ -88,13 +89,14 @@ func startServer(dir string) (*server, error) {
 
 // waitReady reads the log until the model is loaded.
 func (s *server) waitReady(log io.Reader) error {
-	address := regexp.MustCompile(`msg=listening url=(\S+)`)
+	address := regexp.MustCompile(`(?:msg=listening url=|"msg":"listening","url":")([^"\s]+)`)
+	ready := regexp.MustCompile(`msg=ready|"msg":"ready"`)
 	lines := bufio.NewScanner(log)
 	for lines.Scan() {
 		if found := address.FindStringSubmatch(lines.Text()); found != nil {
 			s.url = found[1]
 		}
-		if strings.Contains(lines.Text(), "msg=ready") {
+		if ready.MatchString(lines.Text()) {
 			go io.Copy(io.Discard, log)
 			return nil
 		}
