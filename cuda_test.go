@@ -6,16 +6,15 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
-
-	"github.com/godwit-llm/godwit/internal/ops"
 )
 
 // openCUDA opens a checkpoint on the first GPU, the built-in one where dir is
 // "", and skips the test where there is none.
-func openCUDA(t testing.TB, dir string) (*Model, error) {
+func openCUDA(t testing.TB, dir, dtype string) (*Model, error) {
 	t.Helper()
-	opts := Options{Device: "cuda", MaxSequences: 4, Context: 256, Memory: 0.01}
+	opts := Options{Device: "cuda", DType: dtype, MaxSequences: 4, Context: 256, Memory: 0.01}
 	m, err := (*Model)(nil), error(nil)
 	if dir == "" {
 		m, err = OpenBuiltin(opts)
@@ -31,10 +30,39 @@ func openCUDA(t testing.TB, dir string) (*Model, error) {
 	return m, err
 }
 
-// tolerances of a log-probability: the reference computes in float32, a GPU
-// rounds activations to the type of the weights. The random weights of the
-// golden checkpoints amplify that more than trained ones do.
-var tolerances = map[ops.DType]float64{ops.F32: 2e-3, ops.F16: 0.05, ops.BF16: 0.6}
+// exactLimit bounds the difference of a log-probability in float32: the order
+// of sums is what differs.
+const exactLimit = 2e-3
+
+// roundingShare is what rounding to 16 bits may cost on a GPU, as a multiple of
+// what it costs transformers. With nothing but weights, activations and caches
+// rounded it is at most 0.84 (TestRounding in internal/model); kernels round
+// inside of operations, too.
+const roundingShare = 1.5
+
+// goldenRounding is what computing in 16 bits costs transformers itself on a
+// golden checkpoint, see tools/goldens/rounding.py.
+type goldenRounding struct {
+	Stored   string     `json:"stored"`
+	BFloat16 goldenCost `json:"bfloat16"`
+	Float16  goldenCost `json:"float16"`
+}
+
+// goldenCost is the difference of log-probabilities from those in float32: of
+// each position the largest, and of these the median and the largest.
+type goldenCost struct {
+	Median  float64 `json:"median"`
+	Largest float64 `json:"largest"`
+}
+
+// lowType returns the 16-bit type that a checkpoint is stored in, bfloat16 for
+// those in float32, and what it costs.
+func (r *goldenRounding) lowType() (string, goldenCost) {
+	if r.Stored == "float16" {
+		return r.Stored, r.Float16
+	}
+	return "bfloat16", r.BFloat16
+}
 
 type goldenCase struct {
 	IDs      []int32     `json:"ids"`
@@ -43,56 +71,92 @@ type goldenCase struct {
 	Margin   []float64   `json:"greedy_margin"`
 }
 
-// TestCUDAGolden compares every golden checkpoint on a GPU with transformers.
+// TestCUDAGolden compares every golden checkpoint on a GPU with transformers,
+// in float32, and in the 16-bit type they are stored in, or bfloat16. There they
+// are held to what the type costs transformers; see docs/NUMERICS.md.
 func TestCUDAGolden(t *testing.T) {
 	paths, err := filepath.Glob("testdata/goldens/*/golden.json")
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || len(paths) < 40 {
+		t.Fatalf("got %d golden checkpoints (%v), want at least 40", len(paths), err)
 	}
+	var rounding struct{ Checkpoints map[string]goldenRounding }
+	readJSON(t, "testdata/goldens/rounding.json", &rounding)
 	for _, path := range paths {
 		dir := filepath.Dir(path)
-		t.Run(filepath.Base(dir), func(t *testing.T) {
-			m, err := openCUDA(t, dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			data, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
+		name := filepath.Base(dir)
+		t.Run(name, func(t *testing.T) {
+			r, ok := rounding.Checkpoints[name]
+			if !ok {
+				t.Fatal("rounding.json does not have it; run tools/goldens/rounding.py")
 			}
 			var g struct{ Cases []goldenCase }
-			if err := json.Unmarshal(data, &g); err != nil {
-				t.Fatal(err)
-			}
-			tolerance := tolerances[m.account.WeightType()]
-			worst := 0.0
-			for i, c := range g.Cases {
-				worst = max(worst, compareScores(t, m, c))
-				compareGreedy(t, m, i, c, 2*tolerance)
-			}
-			if worst > tolerance {
-				t.Errorf("log-probabilities differ by %.2g, want at most %g", worst, tolerance)
-			}
-			t.Logf("largest difference of a log-probability %.2g", worst)
+			readJSON(t, path, &g)
+			t.Run("float32", func(t *testing.T) {
+				compareGolden(t, dir, "float32", g.Cases, goldenCost{exactLimit, exactLimit})
+			})
+			dtype, cost := r.lowType()
+			t.Run(dtype, func(t *testing.T) {
+				compareGolden(t, dir, dtype, g.Cases, goldenCost{roundingShare * cost.Median, roundingShare * cost.Largest})
+			})
 		})
 	}
 }
 
-func compareScores(t *testing.T, m *Model, c goldenCase) float64 {
+func readJSON(t *testing.T, path string, v any) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(data, v)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+}
+
+func compareGolden(t *testing.T, dir, dtype string, cases []goldenCase, limit goldenCost) {
+	t.Helper()
+	m, err := openCUDA(t, dir, dtype)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.DType() != dtype {
+		t.Fatalf("it computes in %s, want %s", m.DType(), dtype)
+	}
+	var worst []float64
+	for i, c := range cases {
+		worst = append(worst, compareScores(t, m, c)...)
+		compareGreedy(t, m, i, c, 2*limit.Largest)
+	}
+	slices.Sort(worst)
+	got := goldenCost{worst[len(worst)/2], worst[len(worst)-1]}
+	if !(got.Median <= limit.Median && got.Largest <= limit.Largest) {
+		t.Errorf("log-probabilities differ by %.2g in the median position and by at most %.2g, want %.2g and %.2g", got.Median, got.Largest, limit.Median, limit.Largest)
+	}
+	t.Logf("differences of log-probabilities: median %.2g of %.2g, largest %.2g of %.2g", got.Median, limit.Median, got.Largest, limit.Largest)
+}
+
+// compareScores returns the largest difference of a log-probability at each
+// position.
+func compareScores(t *testing.T, m *Model, c goldenCase) []float64 {
 	t.Helper()
 	s, err := m.Score(t.Context(), c.IDs, m.Vocabulary())
 	if err != nil {
 		t.Fatal(err)
 	}
-	worst := 0.0
+	worst := make([]float64, len(s.Top))
+	if len(worst) != len(c.LogProbs) {
+		t.Fatalf("got %d positions, want %d", len(worst), len(c.LogProbs))
+	}
 	for p, top := range s.Top {
 		if len(top) != len(c.LogProbs[p]) {
 			t.Fatalf("position %d has %d tokens, want %d", p, len(top), len(c.LogProbs[p]))
 		}
 		for _, token := range top {
-			if d := math.Abs(token.LogProb - c.LogProbs[p][token.ID]); !(d <= worst) {
-				worst = d
+			d := math.Abs(token.LogProb - c.LogProbs[p][token.ID])
+			if math.IsNaN(d) {
+				t.Fatalf("position %d: the log-probability of token %d is %g", p, token.ID, token.LogProb)
 			}
+			worst[p] = max(worst[p], d)
 		}
 	}
 	return worst
@@ -121,7 +185,7 @@ func compareGreedy(t *testing.T, m *Model, i int, c goldenCase, margin float64) 
 func TestCUDAText(t *testing.T) {
 	for name, dir := range map[string]string{"tiny-dense": "testdata/tiny-dense", "tiny-hybrid": ""} {
 		t.Run(name, func(t *testing.T) {
-			m, err := openCUDA(t, dir)
+			m, err := openCUDA(t, dir, "auto")
 			if err != nil {
 				t.Fatal(err)
 			}

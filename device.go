@@ -41,26 +41,34 @@ func cutDevice(name string) (kind string, number int) {
 func (m *Model) place(d *model.Definition, opts Options) (engine.Loaded, error) {
 	kind, number := cutDevice(opts.Device)
 	if kind == "cpu" {
-		return m.placeCPU(d, opts, "")
+		return m.placeCPU(d, opts, nil)
 	}
 	loaded, err := m.placeCUDA(d, opts, number)
 	if why := (*unavailable)(nil); errors.As(err, &why) {
 		if kind == "auto" {
-			return m.placeCPU(d, opts, ": "+why.Error())
+			return m.placeCPU(d, opts, why)
 		}
 		err = &Error{Class: ErrNoDevice, Err: err}
 	}
 	return loaded, err
 }
 
-// placeCPU uses the weights where they are mapped. Why says why it is the CPU.
-func (m *Model) placeCPU(d *model.Definition, opts Options, why string) (engine.Loaded, error) {
+// placeCPU uses the weights where they are mapped. Why says why it is the CPU,
+// unless that was asked for.
+func (m *Model) placeCPU(d *model.Definition, opts Options, why *unavailable) (engine.Loaded, error) {
+	because := ""
+	if why != nil {
+		because = ": " + why.Error()
+	}
+	if t := opts.DType; t != autoType && t != "" && t != float32Type {
+		return engine.Loaded{}, &Error{Class: ErrRequest, Err: fmt.Errorf("the CPU computes in float32, got type %s, want auto or float32%s", t, because)}
+	}
 	if err := m.makePlan(d, m.mainMemory(), opts); err != nil {
 		return engine.Loaded{}, err
 	}
 	cpu := ops.NewCPU(opts.Threads)
-	m.device.name = fmt.Sprintf("CPU, %d threads, %s", cpu.Threads(), cpu.Features())
-	opts.event(Event{Kind: Info, Message: fmt.Sprintf("running on the %s%s", m.device.name, why)})
+	m.device = deviceInfo{name: fmt.Sprintf("CPU, %d threads, %s", cpu.Threads(), cpu.Features()), act: ops.F32}
+	opts.event(Event{Kind: Info, Message: fmt.Sprintf("running on the %s, in float32%s", m.device.name, because)})
 	start := time.Now()
 	loaded, err := d.Load(m.weights, cpu, m.plan.limits)
 	if err != nil {
@@ -96,7 +104,7 @@ func (m *Model) placeCUDA(d *model.Definition, opts Options, ordinal int) (_ eng
 	if err != nil {
 		return engine.Loaded{}, &unavailable{err}
 	}
-	act, err := m.activationType(d) // before the device is opened, which takes a while
+	act, err := m.computeType(d, opts) // before the device is opened, which takes a while
 	if err != nil {
 		return engine.Loaded{}, err
 	}
@@ -122,14 +130,14 @@ func (m *Model) placeCUDA(d *model.Definition, opts Options, ordinal int) (_ eng
 		return engine.Loaded{}, err
 	}
 	close = gpu{backend, device}.Close
-	m.device = deviceInfo{name: device.Info().Name, busID: device.Info().BusID, dirs: opts.LibraryDirs}
-	opts.event(Event{Kind: Info, Message: fmt.Sprintf("running on GPU %d, %s, in %s", ordinal, m.device.name, act)})
+	m.device = deviceInfo{name: device.Info().Name, busID: device.Info().BusID, dirs: opts.LibraryDirs, act: act}
+	opts.event(Event{Kind: Info, Message: fmt.Sprintf("running on GPU %d, %s, in %s", ordinal, m.device.name, m.DType())})
 	start := time.Now()
 	loaded, err := d.Load(m.weights, backend, p.limits)
 	if err != nil {
 		return engine.Loaded{}, err
 	}
-	err = backend.Flush(func(done int64) { opts.event(Event{Kind: Progress, Done: done, Total: p.Weights}) })
+	err = backend.Flush(func(done int64) { opts.event(Event{Kind: Progress, Done: done, Total: p.Stored}) })
 	m.readSeconds = time.Since(start).Seconds()
 	return m.sharing(opts, engine.Loaded{Model: loaded, Backend: gpu{backend, device}}), err
 }
@@ -144,8 +152,9 @@ func (m *Model) sharing(opts Options, l engine.Loaded) engine.Loaded {
 // deviceInfo is what is known of a model's device.
 type deviceInfo struct {
 	name  string
-	busID string   // of a GPU; "" for the CPU
-	dirs  []string // to look for libraries in
+	act   ops.DType // that it computes in
+	busID string    // of a GPU; "" for the CPU
+	dirs  []string  // to look for libraries in
 }
 
 // mainMemory is where the CPU's models live: mapped, but for made-up weights.
@@ -163,12 +172,44 @@ func gpuMemory(device *cuda.Device, act ops.DType) machine {
 	if err != nil {
 		free = 0 // the allocation will say what is wrong
 	}
-	return machine{name: device.Info().Name, free: int64(free), share: 0.9, tokens: 2048, beside: 1024, spacing: 1024, activation: act.Size(), resident: true}
+	on := gpuMachine(act)
+	on.name, on.free = device.Info().Name, int64(free)
+	return on
 }
 
-// activationType returns the type that most of the weights are stored in.
-func (m *Model) activationType(d *model.Definition) (ops.DType, error) {
-	if err := m.accountFor(d, model.Limits{PageSize: pageSize}, 4); err != nil {
+// gpuMachine is a GPU whose memory is not known. It holds matrices in the type
+// that it computes in.
+func gpuMachine(act ops.DType) machine {
+	return machine{name: "the GPU's memory", share: 0.9, tokens: 2048, beside: 1024, spacing: 1024, types: model.Types{Act: act, Converted: true}, resident: true}
+}
+
+// The names of the types in Options and reports.
+const (
+	autoType    = "auto"
+	float32Type = "float32"
+)
+
+// typeNames name the types that a GPU can compute in.
+var typeNames = map[ops.DType]string{ops.F32: float32Type, ops.BF16: "bfloat16", ops.F16: "float16"}
+
+// typeNamed finds a type by its name. It is false for a name that leaves the
+// choice to the model, or that has no meaning.
+func typeNamed(name string) (ops.DType, bool) {
+	for t, n := range typeNames {
+		if n == name {
+			return t, true
+		}
+	}
+	return 0, false
+}
+
+// computeType returns the type that a GPU computes in: the one in the options,
+// or that which most of the weights are stored in.
+func (m *Model) computeType(d *model.Definition, opts Options) (ops.DType, error) {
+	if t, ok := typeNamed(opts.DType); ok {
+		return t, nil
+	}
+	if err := m.accountFor(d, model.Limits{PageSize: pageSize}, model.Types{}); err != nil {
 		return 0, err
 	}
 	return m.account.WeightType(), nil

@@ -32,6 +32,7 @@ import (
 // Options configures Open. The zero value is ready to use.
 type Options struct {
 	Device       string  // "auto" (or ""), "cpu", "cuda" or "cuda:N"
+	DType        string  // that a GPU computes in: "float32", "bfloat16", "float16", or "auto" (or ""), the type most weights are stored in; the CPU computes in float32
 	Context      int     // most tokens of one sequence; 0 means max_position_embeddings
 	MaxSequences int     // requests that run at the same time; 0 means 16
 	QueueLimit   int     // requests that may wait to run; 0 means 1024
@@ -170,6 +171,9 @@ func (o Options) check() error {
 	if kind, _ := cutDevice(o.Device); kind == "" {
 		return &Error{Class: ErrRequest, Err: fmt.Errorf("device %q, want auto, cpu, cuda or cuda:N", o.Device)}
 	}
+	if err := checkType(o.DType); err != nil {
+		return err
+	}
 	for _, v := range []struct {
 		name        string
 		value, most float64
@@ -188,6 +192,14 @@ func (o Options) check() error {
 		}
 	}
 	return nil
+}
+
+// checkType refuses names of types that nothing computes in.
+func checkType(name string) error {
+	if _, known := typeNamed(name); known || name == "" || name == autoType {
+		return nil
+	}
+	return &Error{Class: ErrRequest, Err: fmt.Errorf("type %q, want auto, float32, bfloat16 or float16", name)}
 }
 
 func (o Options) event(e Event) {
@@ -234,19 +246,19 @@ func (m *Model) load(d *model.Definition, weights func() (source, error), opts O
 	return nil
 }
 
-// accountFor accounts for the model in steps of a size. The checkpoint is
+// accountFor accounts for the model in steps of a size, in some types. The checkpoint is
 // looked through once.
-func (m *Model) accountFor(d *model.Definition, limits model.Limits, activation int) (err error) {
+func (m *Model) accountFor(d *model.Definition, limits model.Limits, types model.Types) (err error) {
 	if m.account != nil {
-		return m.account.Measure(limits, activation)
+		return m.account.Measure(limits, types)
 	}
-	m.account, err = d.Account(m.weights, limits, activation)
+	m.account, err = d.Account(m.weights, limits, types)
 	return err
 }
 
 // makePlan accounts for the model on a machine.
 func (m *Model) makePlan(d *model.Definition, on machine, opts Options) error {
-	err := m.accountFor(d, on.stepLimits(opts), on.activation)
+	err := m.accountFor(d, on.stepLimits(opts), on.types)
 	if err != nil {
 		return err
 	}
@@ -340,6 +352,10 @@ func (m *Model) Plan() Plan { return m.plan }
 
 // Device returns the name of what the model runs on.
 func (m *Model) Device() string { return m.device.name }
+
+// DType returns the name of the type that activations, caches and, on a GPU,
+// weights have: "float32", "bfloat16" or "float16".
+func (m *Model) DType() string { return typeNames[m.device.act] }
 
 // Parameters returns the number of weights in use.
 func (m *Model) Parameters() int64 {

@@ -20,6 +20,7 @@ type Report struct {
 	DTypes          map[string]int `json:"tensors_per_dtype"`
 	Files           int            `json:"files"`
 	Bytes           int64          `json:"bytes"`
+	GPUType         string         `json:"gpu_dtype"` // that a GPU computes in unless Options.DType says otherwise
 	BytesPerToken   int64          `json:"bytes_read_per_decoded_token"`
 	CachePerToken   int64          `json:"cache_bytes_per_token"`
 	StatePerRequest int64          `json:"state_bytes_per_sequence"`
@@ -36,16 +37,18 @@ type PartReport struct {
 }
 
 // PlanReport is the memory that a number of sequences of a given context needs
-// on the CPU, whose cache is float32.
+// on a device.
 type PlanReport struct {
-	Context   int   `json:"context"`
-	Sequences int   `json:"sequences"`
-	Weights   int64 `json:"weights_bytes"`
-	Cache     int64 `json:"cache_bytes"`
-	State     int64 `json:"state_bytes"`
-	Scratch   int64 `json:"scratch_bytes"`
-	Total     int64 `json:"total_bytes"`
-	Free      int64 `json:"free_bytes"`
+	Device    string `json:"device"` // "cpu" or "cuda"
+	DType     string `json:"dtype"`  // of activations and cache, on a GPU of weights, too
+	Context   int    `json:"context"`
+	Sequences int    `json:"sequences"`
+	Weights   int64  `json:"weights_bytes"`
+	Cache     int64  `json:"cache_bytes"`
+	State     int64  `json:"state_bytes"`
+	Scratch   int64  `json:"scratch_bytes"`
+	Total     int64  `json:"total_bytes"`
+	Free      int64  `json:"free_bytes"` // 0: not known, as on a GPU
 }
 
 // TensorReport describes one tensor.
@@ -60,8 +63,9 @@ type TensorReport struct {
 
 // InspectOptions says what to plan for.
 type InspectOptions struct {
-	Context   int // 0 means max_position_embeddings
-	Sequences int // 0 means 1
+	Context   int    // 0 means max_position_embeddings
+	Sequences int    // 0 means 1
+	DType     string // that a GPU computes in, as in Options: plan for one; "" plans for the CPU
 }
 
 // Inspect describes the checkpoint in a directory from config.json and the
@@ -81,24 +85,39 @@ func inspect(name string, fsys fs.FS, ck *safetensors.Checkpoint, opts InspectOp
 	if err != nil {
 		return nil, openError(name, err)
 	}
-	if err := (Options{Context: opts.Context, MaxSequences: opts.Sequences}).check(); err != nil {
+	if err := (Options{Context: opts.Context, MaxSequences: opts.Sequences, DType: opts.DType}).check(); err != nil {
 		return nil, openError(name, err)
 	}
 	sequences := max(opts.Sequences, 1)
-	m := mainMemory()
-	a, err := d.Account(ck, m.stepLimits(Options{MaxSequences: sequences}), m.activation)
+	a, m, err := accountOn(d, ck, sequences, opts.DType)
 	if err != nil {
 		return nil, openError(name, err)
 	}
 	c := a.Config
 	r := &Report{
 		Architecture: c.Architecture, Layers: c.Layers, Hidden: c.Hidden, Vocabulary: c.Vocab, Context: c.Context,
-		DTypes: map[string]int{}, Files: len(ck.Files()), Bytes: a.WeightBytes(), NotUsed: append([]string{}, a.NotUsed...),
+		DTypes: map[string]int{}, Files: len(ck.Files()), Bytes: a.StoredBytes(), GPUType: typeNames[a.WeightType()], NotUsed: append([]string{}, a.NotUsed...),
 		BytesPerToken: a.BytesPerToken(), CachePerToken: a.PageBytes / pageSize, StatePerRequest: a.SequenceBytes,
 	}
 	r.count(a, ck)
 	r.Plan = planReport(a, sequences, opts.Context, m)
 	return r, nil
+}
+
+// accountOn accounts for the model on the CPU, or on a GPU that computes in the
+// named type.
+func accountOn(d *model.Definition, from model.Weights, sequences int, dtype string) (*model.Account, machine, error) {
+	m, step := mainMemory(), Options{MaxSequences: sequences}
+	a, err := d.Account(from, m.stepLimits(step), m.types)
+	if err != nil || dtype == "" {
+		return a, m, err
+	}
+	act, ok := typeNamed(dtype)
+	if !ok {
+		act = a.WeightType()
+	}
+	m = gpuMachine(act)
+	return a, m, a.Measure(m.stepLimits(step), m.types)
 }
 
 // count fills in the parts and the tensors.
@@ -126,9 +145,12 @@ func planReport(a *model.Account, sequences, context int, m machine) PlanReport 
 		context = a.Config.Context
 	}
 	p := PlanReport{
-		Context: context, Sequences: sequences, Weights: a.WeightBytes() + a.Constants,
+		Device: "cpu", DType: typeNames[m.types.Act], Context: context, Sequences: sequences, Weights: a.WeightBytes() + a.Constants,
 		Cache: int64(sequences*pagesFor(context, pageSize)) * a.PageBytes, State: int64(sequences) * a.SequenceBytes,
 		Scratch: a.ScratchBytes, Free: m.free,
+	}
+	if m.resident {
+		p.Device = "cuda"
 	}
 	p.Total = p.Weights + p.Cache + p.State + p.Scratch
 	return p

@@ -9,7 +9,8 @@ import (
 // Plan says what a model's memory is used for, in bytes, before a weight is
 // read.
 type Plan struct {
-	Weights      int64 // as stored; on the CPU they are mapped, not copied
+	Weights      int64 // on a GPU in the type it computes in; on the CPU as stored, where they are mapped, not copied
+	Stored       int64 // the weights in the checkpoint's files
 	Constants    int64 // small weights, converted to float32
 	Scratch      int64 // activations and logits of the largest step
 	Cache        int64 // keys and values of CacheTokens positions
@@ -38,19 +39,19 @@ const (
 
 // machine is a device as the plan sees it.
 type machine struct {
-	name       string
-	free       int64   // bytes; 0: not known
-	share      float64 // of the free memory that may be used, unless Options says otherwise
-	tokens     int     // of one step
-	beside     int     // of prompts beside decoding sequences, unless Options says otherwise
-	spacing    int     // tokens between two snapshots in the middle of a prompt
-	activation int     // bytes of an activation and of a value in the cache
-	resident   bool    // weights are copied into its memory; they are mapped otherwise
+	name     string
+	free     int64   // bytes; 0: not known
+	share    float64 // of the free memory that may be used, unless Options says otherwise
+	tokens   int     // of one step
+	beside   int     // of prompts beside decoding sequences, unless Options says otherwise
+	spacing  int     // tokens between two snapshots in the middle of a prompt
+	types    model.Types
+	resident bool // weights are copied into its memory; they are mapped otherwise
 }
 
 // mainMemory is where the CPU's models live.
 func mainMemory() machine {
-	return machine{name: "the main memory", free: freeMemory(), share: 0.5, tokens: 256, beside: 64, spacing: 256, activation: 4}
+	return machine{name: "the main memory", free: freeMemory(), share: 0.5, tokens: 256, beside: 64, spacing: 256}
 }
 
 // stepLimits returns the sizes of a step; pages and sequences come later.
@@ -70,7 +71,7 @@ func (m machine) stepLimits(opts Options) model.Limits {
 func newPlan(a *model.Account, opts Options, m machine) (Plan, error) {
 	l := m.stepLimits(opts)
 	p := Plan{
-		Weights: a.WeightBytes(), Constants: a.Constants, Scratch: a.ScratchBytes,
+		Weights: a.WeightBytes(), Stored: a.StoredBytes(), Constants: a.Constants, Scratch: a.ScratchBytes,
 		State: int64(l.Sequences) * a.SequenceBytes, Free: m.free,
 		Context: a.Config.Context, MaxSequences: l.Sequences,
 		stepTokens: opts.StepTokens, spacing: m.spacing,

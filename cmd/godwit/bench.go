@@ -22,8 +22,8 @@ import (
 
 // benchFlags are the flags of godwit bench.
 type benchFlags struct {
-	model, config, device, batch string
-	asJSON                       bool
+	model, config, device, dtype, batch string
+	asJSON                              bool
 	bench.Options
 }
 
@@ -73,6 +73,7 @@ no weights need to be downloaded to know how fast it will be. Without --model an
 	fl.StringVar(&f.model, "model", "", modelHelp)
 	fl.StringVar(&f.config, "config", "", "a config.json, or a directory or ORG/NAME of the hub that has one: random weights of that geometry")
 	fl.StringVar(&f.device, "device", "auto", "auto, cpu, cuda or cuda:N")
+	fl.StringVar(&f.dtype, "dtype", "auto", dtypeHelp)
 	fl.IntVar(&f.Prompt, "prompt", 512, "tokens of each prompt")
 	fl.IntVar(&f.Decode, "decode", 128, "new tokens of each request")
 	fl.StringVar(&f.batch, "batch", "1", "numbers of requests at a time, such as 1,8,64")
@@ -143,7 +144,7 @@ func (f *benchFlags) name() string {
 // open opens the model, with room for the largest batch.
 func (f *benchFlags) open(ctx context.Context, c *console, event func(godwit.Event)) (*godwit.Model, error) {
 	opts := f.Model()
-	opts.Device, opts.OnEvent = f.device, event
+	opts.Device, opts.DType, opts.OnEvent = f.device, f.dtype, event
 	if f.config == "" {
 		dir, err := modelDir(ctx, c, f.model, hub.Model)
 		if err != nil {
@@ -215,7 +216,7 @@ func printBench(out io.Writer, r *bench.Report) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	row := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 	row("model\t%s: %s, %s parameters, %s", r.Model, r.Architecture, number(float64(r.Parameters)), godwit.Bytes(r.WeightBytes))
-	row("device\t%s", r.Device)
+	row("device\t%s, in %s", r.Device, r.DType)
 	what := "weights read"
 	if r.Random {
 		what = "random weights made"

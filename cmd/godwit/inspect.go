@@ -24,7 +24,9 @@ func inspectCommand(c *console) *cobra.Command {
 		Use:   "inspect DIR | NAME",
 		Short: "Describe a checkpoint: parameters, bytes and memory plan",
 		Long: `Describe a checkpoint from config.json and the headers of its files; no weight
-is read. A model of the hub is fetched first. The memory plan is that of the CPU, with a float32 cache.`,
+is read. A model of the hub is fetched first. The memory plan, and what a token
+reads, are those of the CPU, whose cache is float32; with --dtype those of a GPU
+that holds weights and cache in that type.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usageError{errors.New("inspect wants one directory or name")}
@@ -51,6 +53,7 @@ is read. A model of the hub is fetched first. The memory plan is that of the CPU
 	cmd.Flags().StringVar(&match, "match", "", "list the tensors whose name contains this text")
 	cmd.Flags().IntVar(&opts.Context, "context", 0, "tokens of a sequence to plan for (default: max_position_embeddings)")
 	cmd.Flags().IntVar(&opts.Sequences, "sequences", 1, "sequences to plan for")
+	cmd.Flags().StringVar(&opts.DType, "dtype", "", "plan for a GPU that computes in this type: float32, bfloat16, float16, or auto, the one most weights are stored in (default: plan for the CPU)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
 }
@@ -77,16 +80,25 @@ func printReport(out io.Writer, r *godwit.Report) error {
 		row("tensors not used\t%d (%s, ...)", len(r.NotUsed), r.NotUsed[0])
 	}
 	row("weights\t%s in %d files", godwit.Bytes(r.Bytes), r.Files)
+	row("type on a GPU\t%s", r.GPUType)
 	row("read per decoded token\t%s", godwit.Bytes(r.BytesPerToken))
 	row("cache per token\t%s", godwit.Bytes(r.CachePerToken))
 	row("state per sequence\t%s", godwit.Bytes(r.StatePerRequest))
 	p := r.Plan
-	row("memory for %d x %d tokens\t%s of %s free: weights %s, cache %s, state %s, step %s", p.Sequences, p.Context,
-		godwit.Bytes(p.Total), godwit.Bytes(p.Free), godwit.Bytes(p.Weights), godwit.Bytes(p.Cache), godwit.Bytes(p.State), godwit.Bytes(p.Scratch))
+	row("memory for %d x %d tokens\t%s on the %s: weights %s, cache %s, state %s, step %s", p.Sequences, p.Context,
+		godwit.Bytes(p.Total), place(p), godwit.Bytes(p.Weights), godwit.Bytes(p.Cache), godwit.Bytes(p.State), godwit.Bytes(p.Scratch))
 	for _, t := range r.Tensors {
 		row("%s\t%s%v\t%s\t%s\t%s", t.Name, t.DType, t.Shape, godwit.Bytes(t.Bytes), t.Part, filepath.Base(t.File))
 	}
 	return w.Flush()
+}
+
+// place names the device of a plan, its type, and what is free there.
+func place(p godwit.PlanReport) string {
+	if p.Device == "cuda" {
+		return "GPU in " + p.DType
+	}
+	return fmt.Sprintf("CPU in %s, where %s are free", p.DType, godwit.Bytes(p.Free))
 }
 
 // count prints a number with a unit, and in full.

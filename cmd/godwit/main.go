@@ -147,6 +147,9 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// dtypeHelp explains --dtype.
+const dtypeHelp = "type that a GPU computes in: float32, bfloat16, float16, or auto, the one most weights are stored in"
+
 // openModel opens a directory, or the built-in model for "".
 func openModel(ctx context.Context, dir string, opts godwit.Options) (*godwit.Model, error) {
 	opts.LibraryDirs = libraryDirs()

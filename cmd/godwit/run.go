@@ -19,7 +19,8 @@ import (
 
 // runFlags are the flags of godwit run.
 type runFlags struct {
-	model, device, ids string
+	model, device      string
+	dtype, ids         string
 	conversation       chatFlags
 	asJSON             bool
 	object             bool   // the text is a JSON object
@@ -50,6 +51,7 @@ checkpoint's generation_config.json unless a flag says otherwise.`,
 	fl := cmd.Flags()
 	fl.StringVar(&f.model, "model", "", modelHelp)
 	fl.StringVar(&f.device, "device", "auto", "auto, cpu, cuda or cuda:N")
+	fl.StringVar(&f.dtype, "dtype", "auto", dtypeHelp)
 	fl.IntVar(&f.context, "context", 0, "most tokens of prompt and text (default: what the model and the memory allow)")
 	fl.IntVar(&f.maxTokens, "max-tokens", 128, "most new tokens")
 	fl.Float64Var(&f.sampling.Temperature, "temperature", 0, "randomness; 0 takes the most likely token (default: the checkpoint's)")
@@ -83,7 +85,7 @@ func run(cmd *cobra.Command, c *console, f *runFlags, args []string) error {
 		return err
 	}
 	bar := newLoadBar(c)
-	m, err := openModel(cmd.Context(), dir, godwit.Options{Device: f.device, Context: f.context, MaxSequences: 1, NoPrefixCache: true, OnEvent: bar.event})
+	m, err := openModel(cmd.Context(), dir, godwit.Options{Device: f.device, DType: f.dtype, Context: f.context, MaxSequences: 1, NoPrefixCache: true, OnEvent: bar.event})
 	bar.done()
 	if err != nil {
 		return err

@@ -21,9 +21,10 @@ type Report struct {
 	Parameters    int64   `json:"parameters"`
 	WeightBytes   int64   `json:"weight_bytes"`
 	Device        string  `json:"device"`
-	LoadSeconds   float64 `json:"load_seconds"`   // from nothing to a model that is ready
-	WeightSeconds float64 `json:"weight_seconds"` // of that, for the weights
-	WeightRate    float64 `json:"weight_bytes_per_second"`
+	DType         string  `json:"dtype"`                   // of activations and cache, on a GPU of the weights, too
+	LoadSeconds   float64 `json:"load_seconds"`            // from nothing to a model that is ready
+	WeightSeconds float64 `json:"weight_seconds"`          // of that, for the weights
+	WeightRate    float64 `json:"weight_bytes_per_second"` // as stored
 
 	ReadRate    float64 `json:"read_bytes_per_second"` // a plain reader's, in the same run
 	ProductRate float64 `json:"product_operations_per_second"`
@@ -96,13 +97,13 @@ func spreadOf(samples []sample, figure func(sample) float64) Spread {
 func newReport(m *godwit.Model, o Options) *Report {
 	p := m.Plan()
 	r := &Report{
-		Architecture: m.Architecture(), Parameters: m.Parameters(), WeightBytes: p.Weights, Device: m.Device(),
+		Architecture: m.Architecture(), Parameters: m.Parameters(), WeightBytes: p.Weights, Device: m.Device(), DType: m.DType(),
 		LoadSeconds: m.LoadSeconds(), WeightSeconds: m.WeightSeconds(),
 		Prompt: o.Prompt, Decode: o.Decode, Repeat: o.Repeat, Batches: []Batch{}, Notes: []string{},
 		Memory: Memory{Planned: p.Weights + p.Constants + p.Scratch + p.Cache + p.State + p.Snapshots},
 	}
 	if s := r.WeightSeconds; s > 0 {
-		r.WeightRate = float64(r.WeightBytes) / s
+		r.WeightRate = float64(p.Stored) / s
 	}
 	return r
 }

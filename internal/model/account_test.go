@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/godwit-llm/godwit/internal/ops"
 	"github.com/godwit-llm/godwit/internal/safetensors"
 )
 
@@ -95,6 +96,10 @@ const (
 	patternUltra   = "MEMEMEM*EMEMEM*EMEMEMEM*EMEMEMEM*EMEMEM*EMEMEMEM*EMEMEMEM*EMEMEM*EMEMEMEM*EMEMEMEM*EMEMEM*EMEMEMEM*EMEMEMEME"
 	publishedBytes = 2 // of a weight and an activation: bf16
 )
+
+// publishedTypes are those of a device of two bytes a number, which leaves weights as
+// they are stored.
+var publishedTypes = Types{Act: ops.BF16}
 
 var geometries = []geometry{
 	{"Nemotron-Mini-4B", nemotron(3072, 9216, 32, 24, 8, 128), 4190509056, 6.808, 131072, 0},
@@ -228,7 +233,7 @@ func TestGeometries(t *testing.T) {
 	for _, g := range geometries {
 		t.Run(g.name, func(t *testing.T) {
 			limits := Limits{Tokens: 256, Outputs: 64, Sequences: 16, Pages: 4096, PageSize: 16}
-			a, err := g.definition(t).Account(g.checkpoint(), limits, publishedBytes)
+			a, err := g.definition(t).Account(g.checkpoint(), limits, publishedTypes)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -265,7 +270,7 @@ func (g *geometry) windowBytes() int64 {
 func TestAccountFigures(t *testing.T) {
 	g := geometries[0]
 	limits := Limits{Tokens: 256, Outputs: 64, PageSize: 16}
-	a, err := g.definition(t).Account(g.checkpoint(), limits, 4)
+	a, err := g.definition(t).Account(g.checkpoint(), limits, Types{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -293,4 +298,57 @@ func TestAccountFigures(t *testing.T) {
 	if a.ActiveExperts != 1 || len(a.NotUsed) != 0 || len(a.Usage) != 4+layers*10 {
 		t.Errorf("got %g of the experts active, %d tensors used, %v not; want 1, %d, none", a.ActiveExperts, len(a.Usage), a.NotUsed, 4+layers*10)
 	}
+}
+
+// TestConverted accounts for a model on a device that holds all matrices in one
+// type: what is bound as a constant, a router in float32 among it, stays exact
+// and counts as that.
+func TestConverted(t *testing.T) {
+	for _, name := range []string{"llama-base", "nemotron-tied", "nemotron-h-moe-gate-f32", "nemotron-h-moe-mixed", "nemotron-h-moe-fused", "nas-linear"} {
+		d := Definition{decode(t, changed(t, name, "{}"))}
+		from := shapes(t, name)
+		stored, err := d.Account(from, testLimits, Types{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, act := range []ops.DType{ops.F32, ops.BF16, ops.F16} {
+			a, err := d.Account(from, testLimits, Types{Act: act, Converted: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			to := &weigher{}
+			if _, err := d.bindAll(binderOf(from, to)); err != nil {
+				t.Fatal(err)
+			}
+			if want := to.elements * int64(act.Size()); a.WeightBytes() != want || a.Constants != stored.Constants {
+				t.Errorf("%s in %s: got %d bytes and %d of constants, want %d and %d", name, act, a.WeightBytes(), a.Constants, want, stored.Constants)
+			}
+			if a.StoredBytes() != stored.WeightBytes() || stored.StoredBytes() != stored.WeightBytes() {
+				t.Errorf("%s in %s: got %d bytes stored, want %d", name, act, a.StoredBytes(), stored.WeightBytes())
+			}
+			if most := a.WeightBytes() + a.Constants; a.WeightTraffic(1<<20) > most {
+				t.Errorf("%s in %s: a step reads %d bytes of %d", name, act, a.WeightTraffic(1<<20), most)
+			}
+		}
+	}
+}
+
+// binderOf returns a binder that looks at no bytes.
+func binderOf(from Weights, to ops.Memory) *binder {
+	w := newBinder(from, to)
+	w.sizesOnly = true
+	return w
+}
+
+// weigher counts the elements of the matrices that are placed.
+type weigher struct {
+	counter
+	elements int64
+}
+
+func (w *weigher) Weights(parts []ops.Stored) ([]ops.Tensor, error) {
+	for _, p := range parts {
+		w.elements += int64(p.Rows) * int64(p.Cols)
+	}
+	return w.counter.Weights(parts)
 }

@@ -59,8 +59,9 @@ type binder struct {
 
 // Usage records one tensor that a model uses.
 type Usage struct {
-	Tensor safetensors.Tensor
-	Part   Part
+	Tensor   safetensors.Tensor
+	Part     Part
+	constant bool // read into float32, whatever the device computes in
 }
 
 // Bytes returns the tensor's size as stored. It follows from type and shape.
@@ -249,6 +250,7 @@ func (w *binder) floats(name string, shape ...int) []float32 {
 	if !ok {
 		return nil
 	}
+	w.keepExact(t.Name)
 	out := make([]float32, elements(shape))
 	if w.sizesOnly {
 		return out
@@ -266,6 +268,16 @@ func (w *binder) floats(name string, shape ...int) []float32 {
 		copy(out, t.Float32s())
 	}
 	return out
+}
+
+// keepExact marks a used tensor as a constant. It is the last one, mostly.
+func (w *binder) keepExact(name string) {
+	for i := len(w.usage) - 1; i >= 0; i-- {
+		if w.usage[i].Tensor.Name == name {
+			w.usage[i].constant = true
+			return
+		}
+	}
 }
 
 // alignedBytes returns a tensor's bytes where they are, or a copy if they are

@@ -72,7 +72,7 @@ func TestBindingFaults(t *testing.T) {
 		{"nemotron-h-moe-fused", "model.layers.1.mixer.experts.up_proj", safetensors.F32, []int{8, 32, 24}, ErrInvalid, "tensor model.layers.1.mixer.experts.up_proj is F32[8, 32, 24], want shape [8, 24, 32]"},
 	} {
 		d := Definition{decode(t, changed(t, c.golden, "{}"))}
-		_, err := d.Account(shapes(t, c.golden).edit(c.tensor, c.dtype, c.shape...), testLimits, 4)
+		_, err := d.Account(shapes(t, c.golden).edit(c.tensor, c.dtype, c.shape...), testLimits, Types{})
 		if err == nil || err.Error() != c.want || !errors.Is(err, c.class) {
 			t.Errorf("%s: got  %v,\nwant %s (%v)", c.golden, err, c.want, c.class)
 		}
@@ -85,7 +85,7 @@ func TestLeftOver(t *testing.T) {
 	d := Definition{decode(t, changed(t, "nemotron-h-moe", "{}"))}
 	h := shapes(t, "nemotron-h-moe")
 	h.bf16("mtp.layers.0.", "enorm.weight hnorm.weight", 32)
-	a, err := d.Account(h, testLimits, 4)
+	a, err := d.Account(h, testLimits, Types{})
 	if want := []string{"mtp.layers.0.enorm.weight", "mtp.layers.0.hnorm.weight"}; err != nil || !slices.Equal(a.NotUsed, want) {
 		t.Errorf("got %v not used (%v), want %v", a.NotUsed, err, want)
 	}
@@ -93,7 +93,7 @@ func TestLeftOver(t *testing.T) {
 		t.Errorf("got %g of the experts active, want 2 of 8", a.ActiveExperts)
 	}
 	h.bf16("more.", "0 1 2 3 4 5 6", 32)
-	_, err = d.Account(h, testLimits, 4)
+	_, err = d.Account(h, testLimits, Types{})
 	if want := "config.json describes a model without these tensors of the checkpoint, 7 in all: more.0, more.1, more.2, more.3, more.4 and 2 more"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -219,7 +219,7 @@ func TestHostileSizes(t *testing.T) {
 				t.Errorf("%s: %v", c.name, err)
 				return
 			}
-			if _, err := d.Account(c.from, testLimits, 4); err == nil || err.Error() != c.want {
+			if _, err := d.Account(c.from, testLimits, Types{}); err == nil || err.Error() != c.want {
 				t.Errorf("%s: got %v, want %s", c.name, err, c.want)
 			}
 		})

@@ -85,7 +85,7 @@ func accountFor(t *testing.T, data []byte, from Weights) error {
 	if err != nil {
 		return err
 	}
-	a, err := d.Account(from, testLimits, 4)
+	a, err := d.Account(from, testLimits, Types{})
 	if err != nil {
 		return err
 	}

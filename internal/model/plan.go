@@ -17,14 +17,21 @@ type Account struct {
 	ScratchBytes  int64   // activations and logits of the largest step
 	Constants     int64   // small weights, converted to float32
 
+	types   Types
 	work    work
 	decoder *decoder // bound to nothing
+}
+
+// Types says in which types a device holds a model. The zero value is the CPU's.
+type Types struct {
+	Act       ops.DType // of activations and caches
+	Converted bool      // matrices are of that type, too; otherwise they stay as they are stored
 }
 
 // Account binds the model to a memory that only counts; of the tensors it
 // needs names, types and shapes, no bytes. The figures are those of one page and
 // one sequence, whatever the limits say.
-func (d *Definition) Account(from Weights, limits Limits, activation int) (*Account, error) {
+func (d *Definition) Account(from Weights, limits Limits, types Types) (*Account, error) {
 	to := &counter{}
 	w := newBinder(from, to)
 	w.sizesOnly = true
@@ -36,12 +43,13 @@ func (d *Definition) Account(from Weights, limits Limits, activation int) (*Acco
 	if h, ok := d.family.(*hybrid); ok && h.moe.experts > 0 {
 		a.ActiveExperts = float64(h.moe.topK) / float64(h.moe.experts)
 	}
-	return a, a.Measure(limits, activation)
+	return a, a.Measure(limits, types)
 }
 
-// Measure replaces the figures of the memory by those of other limits, or of
-// activations of another size, without looking at the checkpoint again.
-func (a *Account) Measure(limits Limits, activation int) error {
+// Measure replaces the figures of the memory by those of other limits or types,
+// without looking at the checkpoint again.
+func (a *Account) Measure(limits Limits, types Types) error {
+	activation := types.Act.Size()
 	to := &counter{activation: int64(activation)}
 	limits.Pages, limits.Sequences = 1, 1
 	limits.Snapshots, limits.HostSnapshots = 0, 0
@@ -49,17 +57,42 @@ func (a *Account) Measure(limits Limits, activation int) error {
 		return err
 	}
 	a.PageBytes, a.SequenceBytes, a.ScratchBytes = to.cache, to.state, to.scratch
-	a.work = a.decoder.work(activation)
+	a.types, a.work = types, a.decoder.work(activation)
 	return nil
 }
 
-// WeightBytes returns the bytes of all weights in use, as stored.
-func (a *Account) WeightBytes() int64 {
+// StoredBytes returns the bytes of all weights in use, as stored.
+func (a *Account) StoredBytes() int64 {
 	n := int64(0)
 	for _, u := range a.Usage {
 		n += u.Bytes()
 	}
 	return n
+}
+
+// WeightBytes returns the bytes that the weights take where they are computed
+// with: all of them as stored, where they stay so; otherwise the matrices,
+// converted. The rest are Constants.
+func (a *Account) WeightBytes() int64 {
+	n := int64(0)
+	for _, u := range a.Usage {
+		if !a.types.Converted || !u.constant {
+			n += a.held(u)
+		}
+	}
+	return n
+}
+
+// held returns the bytes of a weight where it is computed with.
+func (a *Account) held(u Usage) int64 {
+	switch n := elements(u.Tensor.Shape); {
+	case !a.types.Converted:
+		return u.Bytes()
+	case u.constant:
+		return n * int64(ops.F32.Size())
+	default:
+		return n * int64(a.types.Act.Size())
+	}
 }
 
 // WeightType returns the type that most of the weights are stored in.

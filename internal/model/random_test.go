@@ -43,7 +43,7 @@ func TestRandomNames(t *testing.T) {
 					}
 				}
 			}
-			a, err := g.definition(t).Account(r, Limits{PageSize: 16}, publishedBytes)
+			a, err := g.definition(t).Account(r, Limits{PageSize: 16}, publishedTypes)
 			if err != nil || a.WeightBytes() != 2*g.parameters {
 				t.Errorf("got an account of %v (%v), want %d bytes", a, err, 2*g.parameters)
 			}

@@ -43,7 +43,7 @@ func (a *Account) WeightTraffic(n int) int64 {
 	tied := a.Parameters(HeadPart) == 0
 	chosen := 1 - math.Pow(1-a.ActiveExperts, float64(n))
 	for _, u := range a.Usage {
-		size := float64(u.Bytes())
+		size := float64(a.held(u))
 		switch {
 		case u.Part == RoutedPart:
 			size *= chosen

@@ -8,7 +8,7 @@ import (
 
 func (g *geometry) account(t *testing.T) *Account {
 	t.Helper()
-	a, err := g.definition(t).Account(g.checkpoint(), Limits{Tokens: 256, Outputs: 64, PageSize: 16}, publishedBytes)
+	a, err := g.definition(t).Account(g.checkpoint(), Limits{Tokens: 256, Outputs: 64, PageSize: 16}, publishedTypes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestBenchGeometries(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a, err := d.Account(r, Limits{PageSize: 16}, publishedBytes)
+		a, err := d.Account(r, Limits{PageSize: 16}, publishedTypes)
 		if err != nil {
 			t.Fatal(err)
 		}
