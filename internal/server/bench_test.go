@@ -73,35 +73,39 @@ func (c *rawClient) run(first func()) error {
 }
 
 // BenchmarkFirstToken compares the time to the first token of an idle engine
-// with the same over HTTP, in turns.
+// with the same over HTTP, in turns: of answers of one token, and of longer
+// ones, where the engine goes on to use all cores while the first is sent.
 func BenchmarkFirstToken(b *testing.B) {
 	ts, m := benchServer(b)
-	c := newRawClient(b, ts.url, 2)
-	var direct, http []time.Duration
-	for b.Loop() {
-		began := time.Now()
-		g, err := m.Start(b.Context(), benchRequest(2))
-		if err != nil {
-			b.Fatal(err)
-		}
-		for t := range g.Tokens() {
-			if t.Text != "" {
-				direct = append(direct, time.Since(began))
-				break
+	for _, tokens := range []int{1, 16} {
+		b.Run(fmt.Sprintf("of=%d", tokens), func(b *testing.B) {
+			c := newRawClient(b, ts.url, tokens)
+			var direct, http []time.Duration
+			for b.Loop() {
+				began := time.Now()
+				g, err := m.Start(b.Context(), benchRequest(tokens))
+				if err != nil {
+					b.Fatal(err)
+				}
+				first := true
+				for range g.Tokens() {
+					if first {
+						direct, first = append(direct, time.Since(began)), false
+					}
+				}
+				began = time.Now()
+				if err := c.run(func() { http = append(http, time.Since(began)) }); err != nil {
+					b.Fatal(err)
+				}
 			}
-		}
-		g.Wait()
-		began = time.Now()
-		if err := c.run(func() { http = append(http, time.Since(began)) }); err != nil {
-			b.Fatal(err)
-		}
+			slices.Sort(direct)
+			slices.Sort(http)
+			d, h := direct[len(direct)/2].Seconds()*1e3, http[len(http)/2].Seconds()*1e3
+			b.ReportMetric(d, "engine-ms")
+			b.ReportMetric(h, "http-ms")
+			b.ReportMetric(h-d, "added-ms")
+		})
 	}
-	slices.Sort(direct)
-	slices.Sort(http)
-	d, h := direct[len(direct)/2].Seconds()*1e3, http[len(http)/2].Seconds()*1e3
-	b.ReportMetric(d, "engine-ms")
-	b.ReportMetric(h, "http-ms")
-	b.ReportMetric(h-d, "added-ms")
 }
 
 // BenchmarkStreams compares the throughput of 128 streams, in turns.

@@ -122,7 +122,20 @@ func (s *Server) followOne(x *exchange, choice int, g *godwit.Generation, to sin
 		return err
 	}
 	s.metrics.ended(x.started, r)
+	s.logTexts(x, choice, r)
 	return to.end(choice, r)
+}
+
+// logTexts writes what was asked and answered, where that is wanted.
+func (s *Server) logTexts(x *exchange, choice int, r *godwit.Result) {
+	if !s.opts.LogPrompts {
+		return
+	}
+	prompt, err := s.model.Load().Decode(r.PromptIDs)
+	if err != nil {
+		prompt = err.Error() // a checkpoint without a tokenizer
+	}
+	s.opts.Logger.Info("texts", "id", x.id, "choice", choice, "prompt", prompt, "answer", r.Text)
 }
 
 // locked lets several goroutines use a sink.

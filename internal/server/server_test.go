@@ -303,3 +303,19 @@ func TestEngineFault(t *testing.T) {
 	}
 	ts.refuse("POST", "/tokenize", `{"prompt":"a"}`, 503)
 }
+
+// TestLogPrompts writes texts to the log only where that is asked for.
+func TestLogPrompts(t *testing.T) {
+	for _, wanted := range []bool{false, true} {
+		ts := startBuiltin(t, Options{LogPrompts: wanted})
+		var got chatCompletion
+		ts.call("POST", "/v1/chat/completions", `{"messages":[{"role":"user","content":"Are you there?"}],"max_tokens":8,"seed":1,"ignore_eos":true}`, 200, &got)
+		waitFor(t, "the log", func() bool { return strings.Contains(ts.logs.String(), `"completion_tokens":8`) })
+		answer, _ := json.Marshal(*got.Choices[0].Message.Content)
+		for _, text := range []string{"Are you there?", strings.Trim(string(answer), `"`)} {
+			if strings.Contains(ts.logs.String(), text) != wanted {
+				t.Errorf("prompts %v: got %s", wanted, ts.logs.String())
+			}
+		}
+	}
+}
