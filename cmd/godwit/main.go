@@ -113,7 +113,7 @@ so that this works at once:
 		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 	})
 	root.AddCommand(
-		runCommand(c), tokenizeCommand(c), renderCommand(c), scoreCommand(c), inspectCommand(c), serveCommand(c), benchCommand(c),
+		runCommand(c), chatCommand(c), tokenizeCommand(c), renderCommand(c), scoreCommand(c), inspectCommand(c), serveCommand(c), benchCommand(c),
 		pullCommand(c), listCommand(c), removeCommand(c), convertCommand(c), versionCommand(c),
 	)
 	return root
