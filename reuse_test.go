@@ -16,8 +16,8 @@ import (
 func TestReuse(t *testing.T) { compareReuse(t, "cpu", 0) }
 
 // TestCUDAReuse is the same on a GPU. Kernels differ with the size of a step, so
-// tokens may differ where the two best are closer than rounding; float32
-// checkpoints keep that apart from mistakes.
+// tokens may differ where the two best are closer than rounding; computing in
+// float32 keeps that apart from mistakes.
 func TestCUDAReuse(t *testing.T) { compareReuse(t, "cuda", 4e-3) }
 
 func compareReuse(t *testing.T, device string, tolerance float64) {
@@ -33,7 +33,7 @@ func compareReuse(t *testing.T, device string, tolerance float64) {
 					IDs: ids, MaxTokens: 30, Sampling: greedy, IgnoreEOS: true, TopLogs: 2, Priority: rng.IntN(2),
 				})
 			}
-			opts := Options{Device: device, MaxSequences: 2, Context: 256, Memory: 0.01, HostMemory: 1 << 20}
+			opts := Options{Device: device, DType: "float32", MaxSequences: 2, Context: 256, Memory: 0.01, HostMemory: 1 << 20}
 			opts.NoPrefixCache = true
 			alone, _ := answers(t, name, opts, requests, 1)
 			opts.NoPrefixCache, opts.SnapshotMemory = false, 1<<17 // few, so that some move to the host
