@@ -73,6 +73,13 @@ func (m *Model) format() chat.Format {
 	return m.template.Format()
 }
 
+// Reasons reports whether replies may hold reasoning apart from the content.
+func (m *Model) Reasons() bool { return m.format().Reasoning() }
+
+// SwitchesThinking reports whether the template argument enable_thinking turns
+// the reasoning on and off.
+func (m *Model) SwitchesThinking() bool { return m.template != nil && m.template.SwitchesThinking() }
+
 // Render returns the prompt text of a request's Messages, with the generation
 // prompt of the checkpoint's chat template at its end.
 func (m *Model) Render(r Request) (string, error) {

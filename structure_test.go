@@ -15,8 +15,9 @@ const module = "github.com/godwit-llm/godwit"
 // imports says which packages of this module each one may import: one way,
 // from the commands to the leaves.
 var imports = map[string][]string{
-	"/cmd/godwit":             {"", "/internal/bench", "/internal/builtin", "/internal/chat", "/internal/chatui", "/internal/convert", "/internal/hub", "/internal/jinja", "/internal/server", "/internal/tokenizer"},
+	"/cmd/godwit":             {"", "/internal/bench", "/internal/builtin", "/internal/chat", "/internal/chatui", "/internal/convert", "/internal/hub", "/internal/jinja", "/internal/server", "/internal/server/page", "/internal/tokenizer"},
 	"/internal/server":        {"", "/internal/grammar"},
+	"/internal/server/page":   {},
 	"/internal/bench":         {""},
 	"/internal/chatui":        {""},
 	"":                        {"/internal/builtin", "/internal/chat", "/internal/cuda", "/internal/engine", "/internal/grammar", "/internal/kernels", "/internal/kv", "/internal/model", "/internal/ops", "/internal/safetensors", "/internal/tokenizer"},

@@ -21,6 +21,7 @@ import (
 	"github.com/godwit-llm/godwit"
 	"github.com/godwit-llm/godwit/internal/hub"
 	"github.com/godwit-llm/godwit/internal/server"
+	"github.com/godwit-llm/godwit/internal/server/page"
 )
 
 // serveFlags are the flags of godwit serve.
@@ -31,6 +32,7 @@ type serveFlags struct {
 	keyFile     string
 	logLevel    string
 	logFormat   string
+	noPage      bool
 	load        godwit.Options
 	server      server.Options
 }
@@ -45,7 +47,7 @@ SIGTERM; then running requests are finished. A second one ends the process.
 
 It listens at once and answers with status 503 while the model is being
 loaded; GET /ready tells when it is. Without --model the small built-in model
-is served. Whoever can reach the port can use the model: give --api-key, or
+is served. A browser finds a page to chat with it at /. Whoever can reach the port can use the model: give --api-key, or
 GODWIT_API_KEY in the environment, before --host opens it to others.
 SIGHUP reads the file of --api-key-file again.`,
 		Example: `  godwit serve
@@ -87,6 +89,7 @@ func (f *serveFlags) register(cmd *cobra.Command) {
 	fl.DurationVar(&f.server.DrainTimeout, "drain-timeout", 0, "after that, how long running requests may take (default 30s)")
 	fl.StringArrayVar(&f.server.Origins, "allow-origin", nil, "web site whose pages may use the server, https://example.com or *; may be repeated")
 	fl.StringArrayVar(&f.server.Hosts, "allow-host", nil, "host name under which a server without keys may be called, or *; may be repeated")
+	fl.BoolVar(&f.noPage, "no-page", false, "serve the API without the chat page at /")
 	fl.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	fl.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	fl.BoolVar(&f.server.LogPrompts, "log-prompts", false, "write prompts and answers to the log")
@@ -105,6 +108,9 @@ func serve(ctx context.Context, c *console, f *serveFlags) error {
 	f.server.Names = f.names()
 	if f.server.Format != "" && !slices.Contains(godwit.Formats(), f.server.Format) {
 		return usageError{fmt.Errorf("--format is %q, want %s", f.server.Format, strings.Join(godwit.Formats(), ", "))}
+	}
+	if !f.noPage {
+		f.server.Page = page.Handler()
 	}
 	s, err := server.New(f.server)
 	if err != nil {

@@ -21,6 +21,10 @@ type traits struct {
 // from the words in it. The first use renders a few short conversations.
 func (t *Template) Format() Format { return t.shown().format }
 
+// SwitchesThinking reports whether the argument enable_thinking turns the
+// model's reasoning on and off.
+func (t *Template) SwitchesThinking() bool { return t.shown().thinking != thinkingSwitch{} }
+
 func (t *Template) shown() *traits {
 	t.detect.Do(func() {
 		call := t.probeCall()
