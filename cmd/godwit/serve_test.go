@@ -94,6 +94,25 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// TestServePage: a browser finds the page at /, unless it is left out.
+func TestServePage(t *testing.T) {
+	for _, c := range []struct {
+		flags []string
+		want  string
+	}{{nil, "text/html; charset=utf-8"}, {[]string{"--no-page"}, "text/plain; charset=utf-8"}} {
+		log, stop := serving(t, c.flags...)
+		answer, err := http.Get(log.wait(t, `url=(\S+)`) + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if got := answer.Header.Get("Content-Type"); got != c.want {
+			t.Errorf("%v: got %q, want %q", c.flags, got, c.want)
+		}
+		stop()
+	}
+}
+
 // hangUp exchanges the keys and sends SIGHUP.
 func hangUp(t *testing.T, keys string, log *output) {
 	t.Helper()

@@ -54,6 +54,9 @@ func TestFormatOf(t *testing.T) {
 			if got := tmpl.shown().thinking; got != c.thinking {
 				t.Errorf("switch %+v, want %+v", got, c.thinking)
 			}
+			if got, want := tmpl.SwitchesThinking(), c.thinking != (thinkingSwitch{}); got != want {
+				t.Errorf("switches thinking: %v, want %v", got, want)
+			}
 			p, err := tmpl.Prompt(Conversation{Messages: []Message{{Role: "user", Content: "Hi"}}, Tools: readTools(t)[:1]})
 			if err != nil || p.Start != c.start {
 				t.Errorf("start %d, %v, want %d", p.Start, err, c.start)

@@ -186,6 +186,29 @@ visit('settings reach the request, and wrong ones are named', async (p, page) =>
   assert.equal(tools[0].function.name, 'look')
 }, { url: () => played.url })
 
+visit('thinking is switched where the model can, and facts are shown', async (p, page) => {
+  await p.button('builtin').click()
+  assert.match(await page.locator('#facts').innerText(), /Context\s+8,192 tokens[^]*Runs on\s+CPU[^]*Reasoning\s+yes/)
+  await page.keyboard.press('Escape')
+  await p.button('Settings').click()
+  assert.equal(await page.getByLabel('Thinking').isVisible(), false)
+  await page.route('**/v1/models', async (route) => {
+    const answer = await route.fetch()
+    const body = await answer.json()
+    Object.assign(body.data[0].facts, { reasons: true, switches_thinking: true })
+    await route.fulfill({ response: answer, json: body })
+  })
+  await page.reload()
+  await page.locator('#about:not(:empty)').waitFor()
+  await p.button('Settings').click()
+  await page.getByLabel('Thinking').selectOption('Off')
+  await p.button('Save').click()
+  played.answers.push({ chunks: [delta({ content: 'Yes.' }), delta({}, 'stop'), usage(5, 2)] })
+  await p.say('Well?')
+  await p.ended()
+  assert.deepEqual(played.requests.at(-1).chat_template_kwargs, { enable_thinking: false })
+}, { url: () => played.url })
+
 visit('reasoning is folded, calls are shown and answered', async (p, page) => {
   const call = (more) => delta({ tool_calls: [{ index: 0, ...more }] })
   played.answers.push({ chunks: [
