@@ -3,7 +3,7 @@ module github.com/godwit-llm/godwit
 go 1.26.0
 
 require (
-	charm.land/bubbles/v2 v2.1.1
+	charm.land/bubbles/v2 v2.1.1 // v2.2 needs a go-runewidth that adds 50 ms to every start
 	charm.land/bubbletea/v2 v2.0.10
 	charm.land/lipgloss/v2 v2.0.6
 	github.com/charmbracelet/colorprofile v0.4.3

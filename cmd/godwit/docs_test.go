@@ -42,3 +42,34 @@ func TestStructuredOutputPage(t *testing.T) {
 		t.Errorf("the page has %d commands, want those that are there", ran)
 	}
 }
+
+// TestChatPage runs the commands of the page, with what they pipe in.
+func TestChatPage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/CHAT.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	quoted, ran := regexp.MustCompile(`"([^"]*)"`), 0
+	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
+		for line := range strings.Lines(block[1]) {
+			piped, command, ok := strings.Cut(strings.TrimSpace(line), " | ")
+			if !ok {
+				piped, command = "", piped
+			}
+			var in strings.Builder
+			for _, turn := range quoted.FindAllStringSubmatch(piped, -1) {
+				in.WriteString(turn[1] + "\n")
+			}
+			args := strings.Fields(quoted.ReplaceAllString(command, "text"))[1:]
+			var out, errOut bytes.Buffer
+			status := execute(t.Context(), args, strings.NewReader(in.String()), &out, &errOut)
+			if status != 0 || ok != (out.Len() > 0) {
+				t.Errorf("%s: status %d, %q, %s", line, status, out.String(), errOut.String())
+			}
+			ran++
+		}
+	}
+	if ran != 3 {
+		t.Errorf("ran %d commands of the page, want 3", ran)
+	}
+}

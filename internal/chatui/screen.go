@@ -52,17 +52,23 @@ func Run(ctx context.Context, o Options, in, out *os.File) error {
 	if o.NoColor {
 		options = append(options, tea.WithColorProfile(colorprofile.Ascii))
 	}
+	err = s.run(ctx, options...)
+	s.leave(out, o.NoColor)
+	return err
+}
+
+// run shows the screen until its end, and ends the model with it.
+func (s *screen) run(ctx context.Context, options ...tea.ProgramOption) error {
 	ended, stop := context.WithCancel(ctx)
 	s.ctx = ended
-	_, err = tea.NewProgram(s, options...).Run()
+	_, err := tea.NewProgram(s, options...).Run()
 	stop()
-	if s.model != nil {
-		err = errors.Join(err, s.model.Close())
-	}
 	if ctx.Err() != nil && errors.Is(err, tea.ErrProgramKilled) {
 		err = nil // ended from outside, by SIGTERM
 	}
-	s.leave(out, o.NoColor)
+	if s.model != nil {
+		err = errors.Join(err, s.model.Close())
+	}
 	return errors.Join(err, s.err)
 }
 

@@ -48,6 +48,75 @@ func (o *output) await(t *testing.T, text string) {
 	}
 }
 
+// start runs a screen without a terminal. What is written to typed are its keys.
+func start(ctx context.Context, s *screen) (typed io.Writer, out *output, ended chan error) {
+	keys, w := io.Pipe()
+	out, ended = new(output), make(chan error, 1)
+	go func() {
+		defer w.Close()
+		ended <- s.run(ctx, tea.WithContext(ctx), tea.WithInput(keys), tea.WithOutput(out), tea.WithWindowSize(60, 20), tea.WithoutSignals())
+	}()
+	return w, out, ended
+}
+
+// TestQuit ends at once while the model is being loaded, while it answers, and
+// when the process is told to end.
+func TestQuit(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		loading bool
+		end     func(typed io.Writer, cancel func())
+	}{
+		{"loading", true, func(typed io.Writer, _ func()) { io.WriteString(typed, "\x04") }},
+		{"answering", false, func(typed io.Writer, _ func()) { io.WriteString(typed, "\x03\x03") }},
+		{"answering, by a command", false, func(typed io.Writer, _ func()) { io.WriteString(typed, "/quit\r") }},
+		{"from outside", false, func(_ io.Writer, cancel func()) { cancel() }},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		model := &closing{bird: bird{reply: func(godwit.Request) []godwit.Delta {
+			return []godwit.Delta{{Kind: godwit.ContentText, Text: "half"}, {Kind: endless}}
+		}}}
+		s, err := newScreen(ctx, Options{Open: func(ctx context.Context, _ func(godwit.Event)) (Model, error) {
+			if c.loading {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return model, nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		typed, out, ended := start(ctx, s)
+		if c.loading {
+			out.await(t, "loading the model")
+		} else {
+			io.WriteString(typed, "Hello\r")
+			out.await(t, "half")
+		}
+		c.end(typed, cancel)
+		select {
+		case err := <-ended:
+			if err != nil || model.closed == c.loading {
+				t.Errorf("%s: got %v, model closed: %v", c.name, err, model.closed)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s: the program does not end", c.name)
+		}
+	}
+}
+
+// closing is a model that knows whether it was closed.
+type closing struct {
+	bird
+	closed bool
+}
+
+func (c *closing) Close() error {
+	c.closed = true
+	return nil
+}
+
 // TestProgram types at a running program whose model has to be stopped in the
 // middle of an answer: its text stays, on the screen and for the model.
 func TestProgram(t *testing.T) {
@@ -68,14 +137,7 @@ func TestProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys, typed := io.Pipe()
-	var out output
-	p := tea.NewProgram(s, tea.WithInput(keys), tea.WithOutput(&out), tea.WithWindowSize(60, 20), tea.WithoutSignals())
-	ended := make(chan error)
-	go func() {
-		_, err := p.Run()
-		ended <- err
-	}()
+	typed, out, ended := start(t.Context(), s)
 	io.WriteString(typed, "Hello\r")
 	out.await(t, "your message waits")
 	close(loading)
@@ -88,7 +150,6 @@ func TestProgram(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
-	typed.Close()
 	if m := second.Messages; len(m) != 3 || m[1].Content != "half a sen" || m[2].Content != "And?" {
 		t.Errorf("the model was told %+v, want what it had said until it was stopped", m)
 	}
