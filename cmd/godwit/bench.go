@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -20,117 +19,147 @@ import (
 	"github.com/godwit-llm/godwit/internal/hub"
 )
 
-// benchFlags are the flags of godwit bench.
+// benchFlags are the flags of godwit bench, for batches or for load.
 type benchFlags struct {
-	model, config, device, dtype, batch string
-	asJSON                              bool
-	bench.Options
+	model, config         string
+	device, dtype         string
+	prompt, decode        string
+	batch, concurrency    string
+	repeat, warmup        int
+	stepTokens            int
+	noPrefixCache, asJSON bool
+	load                  bench.LoadOptions
+	memory                float64
+	set                   func(flag string) bool // tells whether it was given
+	progress              func(done, total int)  // nil: a bar
 }
 
 func benchCommand(c *console) *cobra.Command {
 	var f benchFlags
 	cmd := &cobra.Command{
-		Use:   "bench [--model DIR | --config FILE] [flags]",
-		Short: "Measure how fast a model loads and generates, and how fast it could",
-		Long: `Measure how fast a model loads and generates, and what share that is of what
-the device's memory and arithmetic allow.
-
-For each batch B, B requests start together, with prompts of random tokens that
-are new in every run. One run warms up; of the others the median is shown and,
-in brackets, the least and the most.
-
-  first token  seconds from a request's start to its first token, of the run's
-               median request
-  prompt       tokens of all prompts, in the time until all requests have their
-               first token
-  decode       tokens/s of all requests together, while all B of them decode:
-               after the last one has its first token, before the first one has
-               its last. Steps that read prompts do not count.
-  step         B tokens at that rate: the time of one decode step
-  moved        bytes that the step must move: weights once (of a mixture of
-               experts those that B tokens are expected to choose), keys and
-               values of the mean context, and the recurrent state, read and
-               written; and these bytes in the time of the step
-  floor        tokens/s if the step took just the time to read those bytes, and
-               the share of it that was reached. The prompt's floor is the time
-               of its operations, or of its bytes where that is longer.
-
-The floors come from a plain reader of the device's memory and from a large
-matrix product, both in the same run. A model that fits into the caches of its
-device can beat them.
-
-With --config, a model of that geometry gets random weights on the device:
-no weights need to be downloaded to know how fast it will be. Without --model and
---config the small built-in model is measured.`,
-		Example: `  godwit bench
-  godwit bench --model ./Nemotron-Mini-4B --prompt 512 --decode 128 --batch 1,8,64
-  godwit bench --config nvidia/NVIDIA-Nemotron-Nano-9B-v2
-  godwit bench --config config.json --device cuda --batch 1 --json`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runBench(cmd.Context(), c, &f) },
+		Use:     "bench [--model DIR | --config FILE] [--batch LIST | --concurrency LIST] [flags]",
+		Short:   "Measure how fast a model loads and generates, alone and under load, and how fast it could",
+		Long:    benchHelp,
+		Example: benchExamples,
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.set = cmd.Flags().Changed
+			return runBench(cmd.Context(), c, &f)
+		},
 	}
 	fl := cmd.Flags()
+	fl.SortFlags = false
 	fl.StringVar(&f.model, "model", "", modelHelp)
 	fl.StringVar(&f.config, "config", "", "a config.json, or a directory or ORG/NAME of the hub that has one: random weights of that geometry")
 	fl.StringVar(&f.device, "device", "auto", "auto, cpu, cuda or cuda:N")
 	fl.StringVar(&f.dtype, "dtype", "auto", dtypeHelp)
-	fl.IntVar(&f.Prompt, "prompt", 512, "tokens of each prompt")
-	fl.IntVar(&f.Decode, "decode", 128, "new tokens of each request")
-	fl.StringVar(&f.batch, "batch", "1", "numbers of requests at a time, such as 1,8,64")
-	fl.IntVar(&f.Repeat, "repeat", 5, "measured runs of each batch")
+	fl.StringVar(&f.prompt, "prompt", "512", "tokens of each prompt; under load a distribution")
+	fl.StringVar(&f.decode, "decode", "128", "new tokens of each request; under load a distribution")
+	fl.StringVar(&f.batch, "batch", "1", "batches: numbers of requests that start together, such as 1,8,64")
+	fl.IntVar(&f.repeat, "repeat", 5, "batches: measured runs of each")
+	fl.StringVar(&f.concurrency, "concurrency", "", "load: numbers of requests in flight, such as 1,8,64; with --rate at most so many, 0 for no limit")
+	fl.Float64Var(&f.load.Rate, "rate", 0, "load: arrivals a second, at random times (default: the next request is sent when one ends)")
+	fl.IntVar(&f.load.Requests, "requests", 0, "load: measured requests of each level (default: 8 for each in flight, 16 at least; 256 without a limit)")
+	fl.IntVar(&f.warmup, "warmup", 0, "load: requests before those (default: as many as run at a time)")
+	fl.IntVar(&f.load.SharedPrefix, "shared-prefix", 0, "load: tokens that all prompts begin with, before those of --prompt")
+	fl.IntVar(&f.load.Turns, "turns", 1, "load: requests of a conversation, each of which begins with all before it")
+	fl.Uint64Var(&f.load.Seed, "seed", 0, "load: same seed, same lengths, tokens and arrivals")
+	fl.IntVar(&f.load.MaxSequences, "max-sequences", 0, "load: requests that run at a time; others wait (default: the largest concurrency, 256 without a limit)")
+	fl.IntVar(&f.stepTokens, "step-tokens", 0, "tokens of a step that decoding requests share with prompts (default: what suits the device)")
+	fl.Float64Var(&f.memory, "memory", 0, "share of the free memory that may be used (default: 0.5 of the main memory, 0.9 of a GPU's)")
+	fl.BoolVar(&f.noPrefixCache, "no-prefix-cache", false, "keep nothing of ended requests for those with the same beginning")
 	fl.BoolVar(&f.asJSON, "json", false, "print one JSON object instead of a table")
 	return cmd
 }
 
+// runBench opens a model for what is measured, and measures it.
 func runBench(ctx context.Context, c *console, f *benchFlags) error {
-	if err := f.check(); err != nil {
+	if f.model != "" && f.config != "" {
+		return usageError{errors.New("got both --model and --config, want one")}
+	}
+	work, err := f.measurement()
+	if err != nil {
 		return usageError{err}
 	}
 	bar := newLoadBar(c)
-	m, err := f.open(ctx, c, bar.event)
+	m, err := f.open(ctx, c, work.options(), bar.event)
 	bar.done()
 	if err != nil {
 		return err
 	}
 	defer m.Close()
 	runs := runBar{console: c}
-	if f.Progress == nil {
-		f.Progress = runs.progress
+	if f.progress == nil {
+		f.progress = runs.progress
 	}
-	r, err := bench.Run(ctx, m, f.Options)
+	err = work.run(ctx, m, f.progress)
 	runs.done()
+	done, asked, what := work.measured()
 	if err != nil && ctx.Err() != nil {
-		err = fmt.Errorf("cancelled; %d of %d batches were measured", batches(r), len(f.Batches))
+		err = fmt.Errorf("cancelled; %d of %d %s were measured", done, asked, what)
 	}
-	if err != nil && batches(r) == 0 {
+	if err != nil && done == 0 {
 		return err
 	}
-	r.Version, r.Random, r.Model = version(), f.config != "", f.name()
-	return errors.Join(f.print(c.out, r), err)
+	return errors.Join(work.print(c.out, f), err)
 }
 
-// check reads the list of batches and refuses what has no meaning.
-func (f *benchFlags) check() error {
-	if f.model != "" && f.config != "" {
-		return errors.New("got both --model and --config, want one")
+// measurement is one of the two things that can be measured.
+type measurement interface {
+	options() godwit.Options // to open the model with
+	run(ctx context.Context, m *godwit.Model, progress func(done, total int)) error
+	measured() (done, asked int, what string)
+	print(w io.Writer, f *benchFlags) error
+}
+
+// Flags that mean something for one of the two only.
+var (
+	batchFlags = []string{"batch", "repeat"}
+	loadFlags  = []string{"requests", "warmup", "shared-prefix", "turns", "seed", "max-sequences"}
+)
+
+// measurement reads the flags, and refuses what has no meaning.
+func (f *benchFlags) measurement() (measurement, error) {
+	if f.set("concurrency") || f.set("rate") {
+		for _, name := range batchFlags {
+			if f.set(name) {
+				return nil, fmt.Errorf("got --%s with --%s: --batch measures requests that start together, --concurrency and --rate put load on the model; want one of the two", name, f.loadFlag())
+			}
+		}
+		return f.newLoad()
 	}
-	f.Batches = nil
-	for _, word := range strings.Split(f.batch, ",") {
+	for _, name := range loadFlags {
+		if f.set(name) {
+			return nil, fmt.Errorf("got --%s without --concurrency or --rate, which put load on the model", name)
+		}
+	}
+	return f.newBatches()
+}
+
+// loadFlag names what asks for load.
+func (f *benchFlags) loadFlag() string {
+	if f.set("concurrency") {
+		return "concurrency"
+	}
+	return "rate"
+}
+
+// numbers reads a list.
+func numbers(flag, text string) ([]int, error) {
+	var list []int
+	for _, word := range strings.Split(text, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(word))
 		if err != nil {
-			return fmt.Errorf("--batch: got %q, want whole numbers separated by commas", word)
+			return nil, fmt.Errorf("--%s: got %q, want whole numbers separated by commas", flag, word)
 		}
-		f.Batches = append(f.Batches, n)
+		list = append(list, n)
 	}
-	return f.Check()
+	return list, nil
 }
 
-// batches returns how many were measured.
-func batches(r *bench.Report) int {
-	if r == nil {
-		return 0
-	}
-	return len(r.Batches)
+// subject completes what a report says of the model.
+func (f *benchFlags) subject(s *bench.Subject) {
+	s.Version, s.Random, s.Model = version(), f.config != "", f.name()
 }
 
 // name says what was measured.
@@ -141,10 +170,11 @@ func (f *benchFlags) name() string {
 	return f.model + f.config
 }
 
-// open opens the model, with room for the largest batch.
-func (f *benchFlags) open(ctx context.Context, c *console, event func(godwit.Event)) (*godwit.Model, error) {
-	opts := f.Model()
+// open opens the model.
+func (f *benchFlags) open(ctx context.Context, c *console, opts godwit.Options, event func(godwit.Event)) (*godwit.Model, error) {
 	opts.Device, opts.DType, opts.OnEvent = f.device, f.dtype, event
+	opts.StepTokens, opts.NoPrefixCache = f.stepTokens, f.noPrefixCache
+	opts.Memory = f.memory
 	if f.config == "" {
 		dir, err := modelDir(ctx, c, f.model, hub.Model)
 		if err != nil {
@@ -179,13 +209,6 @@ func (f *benchFlags) readConfig(ctx context.Context, c *console) ([]byte, error)
 	return os.ReadFile(filepath.Join(dir, "config.json"))
 }
 
-func (f *benchFlags) print(w io.Writer, r *bench.Report) error {
-	if f.asJSON {
-		return printJSON(w, r)
-	}
-	return printBench(w, r)
-}
-
 // runBar shows how far a measurement is, on a terminal.
 type runBar struct {
 	console *console
@@ -209,88 +232,4 @@ func (b *runBar) done() {
 	if b.bar != nil {
 		b.bar.Finish()
 	}
-}
-
-// printBench writes a report as a table.
-func printBench(out io.Writer, r *bench.Report) error {
-	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	row := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
-	row("model\t%s: %s, %s parameters, %s", r.Model, r.Architecture, number(float64(r.Parameters)), godwit.Bytes(r.WeightBytes))
-	row("device\t%s, in %s", r.Device, r.DType)
-	what := "weights read"
-	if r.Random {
-		what = "random weights made"
-	}
-	row("load\t%.3f s; %s in %.3f s, %s", r.LoadSeconds, what, r.WeightSeconds, perSecond(r.WeightRate))
-	if r.ReadRate > 0 {
-		row("limits\tmemory read at %s, matrix products at %s (%s)", perSecond(r.ReadRate), operations(r.ProductRate), r.ProductBy)
-	}
-	row("memory\t%s", memory(r.Memory))
-	row("requests\tprompts of %d tokens, %d new tokens, %d runs", r.Prompt, r.Decode, r.Repeat)
-	for _, note := range r.Notes {
-		row("note\t%s", note)
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	return printBatches(out, r)
-}
-
-// printBatches writes a line for each batch.
-func printBatches(out io.Writer, r *bench.Report) error {
-	fmt.Fprintln(out)
-	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "batch\tfirst token\tprompt\tof floor\tdecode\tstep\tmoved\tfloor")
-	for _, b := range r.Batches {
-		t := b.FirstToken
-		fmt.Fprintf(w, "%d\t%s ms (%s-%s)\t%s tokens/s\t%s\t%s tokens/s (%s-%s)\t%s ms\t%s, %s\t%s\n", b.Requests,
-			number(t.Median*1e3), number(t.Least*1e3), number(t.Most*1e3), number(b.PromptRate.Median), percent(b.PromptShare),
-			number(b.DecodeRate.Median), number(b.DecodeRate.Least), number(b.DecodeRate.Most), number(b.Step*1e3),
-			godwit.Bytes(b.Traffic.Total()), perSecond(b.ByteRate), floor(b))
-	}
-	return w.Flush()
-}
-
-func memory(m bench.Memory) string {
-	text := fmt.Sprintf("planned %s", godwit.Bytes(m.Planned))
-	if m.Peak > 0 {
-		text += fmt.Sprintf("; %s: peak %s, mean %s", m.Of, godwit.Bytes(m.Peak), godwit.Bytes(m.Mean))
-	}
-	return text
-}
-
-func floor(b bench.Batch) string {
-	if b.FloorRate == 0 {
-		return "-"
-	}
-	return fmt.Sprintf("%s tokens/s: %s", number(b.FloorRate), percent(b.FloorShare))
-}
-
-func percent(share float64) string {
-	if share == 0 {
-		return "-"
-	}
-	return fmt.Sprintf("%.1f %%", 100*share)
-}
-
-// number prints a number with four digits, and a unit from a million on.
-func number(v float64) string {
-	switch {
-	case v >= 1e9:
-		return fmt.Sprintf("%.3g B", v/1e9)
-	case v >= 1e6:
-		return fmt.Sprintf("%.3g M", v/1e6)
-	case v >= 1000:
-		return fmt.Sprintf("%.0f", v)
-	}
-	return fmt.Sprintf("%.4g", v)
-}
-
-func perSecond(bytes float64) string { return godwit.Bytes(bytes).String() + "/s" }
-
-func operations(rate float64) string {
-	if rate >= 1e12 {
-		return fmt.Sprintf("%.4g TFLOP/s", rate/1e12)
-	}
-	return fmt.Sprintf("%.4g GFLOP/s", rate/1e9)
 }

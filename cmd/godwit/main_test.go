@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-
-	"github.com/godwit-llm/godwit/internal/bench"
 )
 
 func TestMain(m *testing.M) {
@@ -86,8 +84,8 @@ func TestInterruptBench(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var out, errOut bytes.Buffer
-	f := benchFlags{device: "cpu", batch: "1,2", Options: bench.Options{Prompt: 4, Decode: 300, Repeat: 2}}
-	f.Progress = func(done, _ int) {
+	f := benchFlags{device: "cpu", batch: "1,2", prompt: "4", decode: "300", repeat: 2, set: func(string) bool { return false }}
+	f.progress = func(done, _ int) {
 		if done == 4 {
 			cancel()
 		}
@@ -95,6 +93,24 @@ func TestInterruptBench(t *testing.T) {
 	err := runBench(ctx, &console{out: &out, err: &errOut}, &f)
 	if err == nil || err.Error() != "cancelled; 1 of 2 batches were measured" || !strings.Contains(out.String(), "\n1  ") || strings.Contains(out.String(), "\n2  ") {
 		t.Errorf("got %v and %q, want one batch and that it was cancelled", err, out.String())
+	}
+}
+
+// TestInterruptLoad does the same for levels of load.
+func TestInterruptLoad(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out, errOut bytes.Buffer
+	f := benchFlags{device: "cpu", concurrency: "2,1", prompt: "4-6", decode: "200", set: func(flag string) bool { return flag == "concurrency" }}
+	f.load.Requests = 4
+	f.progress = func(done, _ int) {
+		if done == 2+4+1 { // the warm-ups and the first level
+			cancel()
+		}
+	}
+	err := runBench(ctx, &console{out: &out, err: &errOut}, &f)
+	if err == nil || err.Error() != "cancelled; 1 of 2 levels were measured" || !strings.Contains(out.String(), "\n2  ") || strings.Contains(out.String(), "\n1  ") {
+		t.Errorf("got %v and %q, want one level and that it was cancelled", err, out.String())
 	}
 }
 

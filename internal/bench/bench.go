@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"time"
 
 	"github.com/godwit-llm/godwit"
 )
@@ -74,37 +73,21 @@ func Run(ctx context.Context, m *godwit.Model, o Options) (*Report, error) {
 	if err := o.fits(m); err != nil {
 		return nil, err
 	}
-	if o.rates == nil {
-		o.rates = m.MeasureRates
-	}
-	r := newReport(m, o)
-	if err := r.measureRates(ctx, o.rates); err != nil {
-		return nil, err
-	}
-	stop, err := m.WatchMemory(watchEvery)
-	if err != nil {
-		r.Notes = append(r.Notes, err.Error())
-		stop = func() godwit.MemoryUse { return godwit.MemoryUse{} }
-	}
+	r := &Report{Subject: newSubject(m), Course: newCourse(m), Prompt: o.Prompt, Decode: o.Decode, Repeat: o.Repeat, Batches: []Batch{}}
 	runs := runner{ctx: ctx, m: m, o: o}
-	for _, n := range o.Batches {
-		samples, failed := runs.batch(n)
-		if err = failed; err != nil {
-			break
+	err := r.around(ctx, m, &r.Course, o.rates, func() error {
+		for _, n := range o.Batches {
+			samples, err := runs.batch(n)
+			if err != nil {
+				return err
+			}
+			r.Batches = append(r.Batches, newBatch(m, n, o.Prompt, samples))
 		}
-		r.Batches = append(r.Batches, newBatch(m, n, o.Prompt, samples))
-	}
-	r.Memory.take(stop())
-	if err == nil {
-		err = r.measureRates(ctx, o.rates)
-		r.Complete = err == nil
-	}
+		return nil
+	})
 	r.hold()
 	return r, err
 }
-
-// watchEvery is the time between two looks at the memory in use.
-const watchEvery = 20 * time.Millisecond
 
 // fits refuses a batch that the model cannot run side by side.
 func (o *Options) fits(m *godwit.Model) error {
@@ -160,10 +143,7 @@ func (r *runner) prompts(n int) [][]int32 {
 	rng := rand.New(rand.NewPCG(uint64(n), uint64(r.done)))
 	out := make([][]int32, n)
 	for i := range out {
-		out[i] = make([]int32, r.o.Prompt)
-		for k := range out[i] {
-			out[i][k] = int32(rng.IntN(r.m.Vocabulary()))
-		}
+		out[i] = randomIDs(rng, r.o.Prompt, r.m.Vocabulary())
 	}
 	return out
 }

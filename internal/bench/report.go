@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/godwit-llm/godwit"
 )
@@ -13,6 +14,18 @@ import (
 // one of them, tokens or operations per second. Shares are parts of 1; 0 stands
 // for one that is not known.
 type Report struct {
+	Subject
+
+	Prompt  int     `json:"prompt_tokens"` // of a request
+	Decode  int     `json:"decode_tokens"`
+	Repeat  int     `json:"runs"` // of each batch
+	Batches []Batch `json:"batches"`
+
+	Course
+}
+
+// Subject is a model, and the device that it runs on.
+type Subject struct {
 	Version string `json:"version"` // of this program; the caller's to set, as is Model
 	Model   string `json:"model"`
 	Random  bool   `json:"random_weights"` // the caller's to set
@@ -29,15 +42,13 @@ type Report struct {
 	ReadRate    float64 `json:"read_bytes_per_second"` // a plain reader's, in the same run
 	ProductRate float64 `json:"product_operations_per_second"`
 	ProductBy   string  `json:"product_by"`
+}
 
-	Prompt  int     `json:"prompt_tokens"` // of a request
-	Decode  int     `json:"decode_tokens"`
-	Repeat  int     `json:"runs"` // of each batch
-	Batches []Batch `json:"batches"`
-
+// Course is how the measurement went.
+type Course struct {
 	Memory   Memory   `json:"memory"`
 	Notes    []string `json:"notes"`    // what could not be measured, and why
-	Complete bool     `json:"complete"` // nothing is missing of Batches
+	Complete bool     `json:"complete"` // nothing is missing
 }
 
 // Memory is what was planned, and what was seen while the batches ran.
@@ -94,36 +105,64 @@ func spreadOf(samples []sample, figure func(sample) float64) Spread {
 	return spread(values)
 }
 
-func newReport(m *godwit.Model, o Options) *Report {
-	p := m.Plan()
-	r := &Report{
-		Architecture: m.Architecture(), Parameters: m.Parameters(), WeightBytes: p.Weights, Device: m.Device(), DType: m.DType(),
+func newSubject(m *godwit.Model) Subject {
+	s := Subject{
+		Architecture: m.Architecture(), Parameters: m.Parameters(), WeightBytes: m.Plan().Weights, Device: m.Device(), DType: m.DType(),
 		LoadSeconds: m.LoadSeconds(), WeightSeconds: m.WeightSeconds(),
-		Prompt: o.Prompt, Decode: o.Decode, Repeat: o.Repeat, Batches: []Batch{}, Notes: []string{},
-		Memory: Memory{Planned: p.Weights + p.Constants + p.Scratch + p.Cache + p.State + p.Snapshots},
 	}
-	if s := r.WeightSeconds; s > 0 {
-		r.WeightRate = float64(p.Stored) / s
+	if s.WeightSeconds > 0 {
+		s.WeightRate = float64(m.Plan().Stored) / s.WeightSeconds
 	}
-	return r
+	return s
 }
 
-// measureRates keeps the best rates so far. Without room for the tests the
-// report goes without floors.
-func (r *Report) measureRates(ctx context.Context, measure func(context.Context) (godwit.Rates, error)) error {
+func newCourse(m *godwit.Model) Course {
+	p := m.Plan()
+	return Course{Notes: []string{}, Memory: Memory{Planned: p.Weights + p.Constants + p.Scratch + p.Cache + p.State + p.Snapshots}}
+}
+
+// around measures the device before and after some work, and the memory
+// meanwhile. measure is the model's if it is nil.
+func (s *Subject) around(ctx context.Context, m *godwit.Model, c *Course, measure func(context.Context) (godwit.Rates, error), work func() error) error {
+	if measure == nil {
+		measure = m.MeasureRates
+	}
+	if err := s.measureRates(ctx, c, measure); err != nil {
+		return err
+	}
+	stop, err := m.WatchMemory(watchEvery)
+	if err != nil {
+		c.Notes = append(c.Notes, err.Error())
+		stop = func() godwit.MemoryUse { return godwit.MemoryUse{} }
+	}
+	err = work()
+	c.Memory.take(stop())
+	if err == nil {
+		err = s.measureRates(ctx, c, measure)
+		c.Complete = err == nil
+	}
+	return err
+}
+
+// watchEvery is the time between two looks at the memory in use.
+const watchEvery = 20 * time.Millisecond
+
+// measureRates keeps the best rates so far. Without room for the tests there
+// are no floors, and a note.
+func (s *Subject) measureRates(ctx context.Context, c *Course, measure func(context.Context) (godwit.Rates, error)) error {
 	rates, err := measure(ctx)
 	if errors.Is(err, godwit.ErrOutOfMemory) {
-		if note := fmt.Sprintf("no floors: %v", err); r.ReadRate == 0 && !slices.Contains(r.Notes, note) {
-			r.Notes = append(r.Notes, note)
+		if note := fmt.Sprintf("no floors: %v", err); s.ReadRate == 0 && !slices.Contains(c.Notes, note) {
+			c.Notes = append(c.Notes, note)
 		}
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	r.ReadRate = max(r.ReadRate, rates.Read)
-	if rates.Product > r.ProductRate {
-		r.ProductRate, r.ProductBy = rates.Product, rates.ProductBy
+	s.ReadRate = max(s.ReadRate, rates.Read)
+	if rates.Product > s.ProductRate {
+		s.ProductRate, s.ProductBy = rates.Product, rates.ProductBy
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 type trace struct {
 	start  time.Time
 	tokens []time.Time
+	first  func() // told of the first token; may be nil
 }
 
 // burst starts a request for each prompt at once and follows them to their
@@ -52,8 +53,11 @@ func burst(ctx context.Context, m *godwit.Model, prompts [][]int32, decode int) 
 func (t *trace) follow(g *godwit.Generation, want int) error {
 	t.tokens = make([]time.Time, 0, want)
 	for token := range g.Tokens() {
-		if token.ID >= 0 { // and no rest of a text
-			t.tokens = append(t.tokens, token.Time)
+		if token.ID < 0 { // the rest of a text
+			continue
+		}
+		if t.tokens = append(t.tokens, token.Time); len(t.tokens) == 1 && t.first != nil {
+			t.first()
 		}
 	}
 	if len(t.tokens) < want {
