@@ -234,6 +234,25 @@ visit('reasoning is folded, calls are shown and answered', async (p, page) => {
   assert.equal(await page.getByLabel('Result', { exact: true }).innerText(), 'rain, 12 °C')
 }, { url: () => played.url })
 
+visit('several calls are answered one by one', async (p, page) => {
+  const calls = ['one', 'two'].map((name, index) => delta({ tool_calls: [{ index, id: `c${index}`, type: 'function', function: { name, arguments: '{}' } }] }))
+  played.answers.push({ chunks: [...calls, delta({}, 'tool_calls'), usage(1, 2)] }, { chunks: [delta({ content: 'Done.' }), delta({}, 'stop'), usage(1, 2)] })
+  await p.say('Both')
+  await p.ended()
+  await page.getByLabel('Result of two').fill('second')
+  await page.getByLabel('Result of one').fill('first')
+  await page.getByRole('region', { name: 'Tool call' }).first().getByRole('button').click()
+  assert.equal(await page.getByLabel('Result of two').inputValue(), 'second')
+  assert.equal(await page.evaluate(() => document.activeElement.value), 'second')
+  const asked = played.requests.length
+  await p.button('Answer the call').click()
+  await page.getByText('Done.').waitFor()
+  assert.equal(played.requests.length, asked + 1)
+  const { messages } = played.requests.at(-1)
+  assert.deepEqual(messages[1].tool_calls.map((c) => c.id), ['c0', 'c1'])
+  assert.deepEqual(Object.fromEntries(messages.slice(2).map((m) => [m.tool_call_id, m.content])), { c0: 'first', c1: 'second' })
+}, { url: () => played.url })
+
 visit('markup in what is said stays text', async (p, page) => {
   const evil = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>'
   const link = '[x](javascript:window.hit=1) [y](https://example.com/"onclick="window.hit=1)'

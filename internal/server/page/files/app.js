@@ -12,6 +12,7 @@ const [input, log, scroller, latest] = [$('input'), $('log'), $('scroll'), $('la
 let chat = storage.openChat()
 let model = null // as /v1/models tells
 let running = null // {abort, message, turn} of the answer that streams
+const turns = new WeakMap() // the element of each answer
 let follow = true // keep the end of the conversation in sight
 
 // toInput goes where the next message is written, unless that would cover half
@@ -33,9 +34,15 @@ const actions = {
     answer()
   },
   result(message, call, text) {
-    chat.messages.push({ role: 'tool', id: call.id, content: text })
-    show()
-    if (message.calls.every((c) => result(message)(c.id) !== undefined)) answer()
+    const behind = chat.messages.indexOf(message) + 1
+    const before = message.calls.slice(0, message.calls.indexOf(call)).filter((c) => result(message)(c.id) !== undefined)
+    chat.messages.splice(behind + before.length, 0, { role: 'tool', id: call.id, content: text })
+    save()
+    turns.get(message).update(false)
+    const open = message.calls.some((c) => result(message)(c.id) === undefined)
+    const last = !chat.messages.slice(behind).some((m) => m.role !== 'tool')
+    if (open) turns.get(message).querySelector('.call textarea').focus()
+    else if (last && !running) answer()
   },
   key: () => settings.open(model?.facts, { focus: 'key' }),
 }
@@ -57,6 +64,7 @@ function cutBefore(message) {
 function turnOf(message) {
   if (message.role === 'user') return view.userTurn(message, actions)
   const turn = view.answerTurn(message, result(message), actions)
+  turns.set(message, turn)
   turn.update(message === running?.message)
   return turn
 }
@@ -121,6 +129,7 @@ async function answer() {
   mine.turn.update(false)
   save(within)
   if (running === mine) finish(message)
+  else if (!running) showCounts()
 }
 
 // listen takes the answer in and returns how it ended.

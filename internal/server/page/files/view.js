@@ -145,8 +145,9 @@ function callCard(call, message, results, actions) {
     name.textContent = call.name
     args.textContent = running ? call.arguments : pretty(call.arguments)
     const result = results(call.id)
-    if (running || answer.firstChild) return
-    answer.append(result === undefined ? resultForm(call, message, actions) : el('pre', { tabindex: 0, role: 'group', 'aria-label': 'Result' }, result))
+    if (running || (answer.firstChild && answer.shown === result)) return
+    answer.shown = result
+    answer.replaceChildren(result === undefined ? resultForm(call, message, actions) : el('pre', { tabindex: 0, role: 'group', 'aria-label': 'Result' }, result))
   }
   return card
 }
