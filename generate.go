@@ -32,6 +32,12 @@ type Request struct {
 	Continue     bool           // go on with the last message, instead of a new turn
 	Format       string         // how the reply is taken apart, one of Formats(); "" means Model.Format
 
+	// ThinkingBudget is the most tokens of reasoning in the reply; 0 means no
+	// limit of its own. When they are used up, the end of the reasoning is
+	// written for the model, which goes on with the content. MaxTokens counts
+	// both. A format without reasoning is refused.
+	ThinkingBudget int
+
 	MaxTokens int       // most new tokens; 0 means 128
 	Priority  int       // requests of a higher one go first, and make lower ones give way; 0 is usual
 	Sampling  *Sampling // nil means Model.DefaultSampling

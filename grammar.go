@@ -144,10 +144,18 @@ func grammarError(err error) error {
 	return &Error{Class: class, Err: err}
 }
 
-// constrain puts a request's grammar into the engine's request. The
+// constrain puts what limits a request's text into the engine's request.
+func (m *Model) constrain(q *engine.Request, r Request, start chat.Start) error {
+	if err := m.limitText(q, r, start); err != nil {
+		return err
+	}
+	return m.limitThinking(q, r, start)
+}
+
+// limitText puts a request's grammar into the engine's request. The
 // checkpoint's end-of-text ids end the text even with IgnoreEOS: nothing else
 // is left when it is whole.
-func (m *Model) constrain(q *engine.Request, r Request, start chat.Start) error {
+func (m *Model) limitText(q *engine.Request, r Request, start chat.Start) error {
 	g, err := m.grammarOf(&r)
 	if g == nil || err != nil {
 		return err

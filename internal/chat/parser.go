@@ -94,8 +94,12 @@ func (p *Parser) InReasoning() bool {
 	return p.state == inThought || p.state == beforeText && p.opts.Start == InReasoning
 }
 
-// Holding reports whether text is held back that may be part of a marker.
-func (p *Parser) Holding() bool { return p.buf != "" || p.state == inCall && !p.call.told }
+// inMark reports whether the text so far ends in what may be the beginning of
+// a marker. White space is not: it only waits for what it belongs to.
+func (p *Parser) inMark() bool { return strings.TrimLeft(p.buf, whitespace) != "" }
+
+// settled reports whether no reasoning can come any more.
+func (p *Parser) settled() bool { return p.state == inText || p.state == ended }
 
 // Done reports whether nothing more can come: the only call of the reply is
 // over. What is fed then is dropped.

@@ -122,33 +122,3 @@ func (t *traits) adapt(c Conversation) Conversation {
 	c.Messages = messages
 	return c
 }
-
-// Budget counts the tokens that a model spends on reasoning, and tells when it
-// is time to go on with the content. It is for one goroutine.
-type Budget struct {
-	parser *Parser
-	left   int
-	closed bool
-}
-
-// NewBudget returns a budget for the reply that a parser reads.
-func NewBudget(p *Parser, tokens int) *Budget { return &Budget{parser: p, left: tokens} }
-
-// Count is called after the text of a token was fed to the parser.
-func (b *Budget) Count() {
-	if b.parser.InReasoning() {
-		b.left--
-	}
-}
-
-// Closing returns the text that ends the reasoning once the budget is used up;
-// "" before, and after it was returned. The model has to go on behind that
-// text as if it had written it, and the parser has to be fed it. It is not
-// returned in the middle of what may be the model's own end.
-func (b *Budget) Closing() string {
-	if b.left > 0 || b.closed || !b.parser.InReasoning() || b.parser.Holding() {
-		return ""
-	}
-	b.closed = true
-	return b.parser.format.ReasoningEnd()
-}

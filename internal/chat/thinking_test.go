@@ -1,7 +1,6 @@
 package chat
 
 import (
-	"strings"
 	"testing"
 )
 
@@ -57,60 +56,5 @@ func TestCallsWithoutTemplate(t *testing.T) {
 	}
 	if c.Messages[1].Content != "One moment." || len(c.Messages[1].ToolCalls) != 2 {
 		t.Error("the caller's messages have changed")
-	}
-}
-
-func TestBudget(t *testing.T) {
-	p := NewParser(mustFormat("nemotron3"), ParserOptions{Start: InReasoning})
-	b := NewBudget(p, 3)
-	var r Collector
-	feed := func(text string) {
-		for _, d := range p.Feed(text) {
-			r.Add(d)
-		}
-	}
-	for _, token := range []string{"one", " two", " three </"} {
-		if got := b.Closing(); got != "" {
-			t.Fatalf("closed by %q before its end", got)
-		}
-		feed(token)
-		b.Count()
-	}
-	if got := b.Closing(); got != "" { // it may be the model's own end
-		t.Fatalf("closed by %q in the middle of a marker", got)
-	}
-	feed("b>")
-	b.Count()
-	closing := b.Closing()
-	if !strings.Contains(closing, "</think>") || b.Closing() != "" {
-		t.Fatalf("closed by %q", closing)
-	}
-	feed(closing)
-	feed("The answer.")
-	b.Count()
-	if got := r.Reply(); b.Closing() != "" || got.Reasoning != "one two three </b>" || got.Content != "The answer." {
-		t.Errorf("got %+v", got)
-	}
-}
-
-func TestBudgetOfNothing(t *testing.T) {
-	f := mustFormat("hermes")
-	if b := NewBudget(NewParser(f, ParserOptions{Start: InReasoning}), 0); b.Closing() == "" {
-		t.Error("reasoning goes on without a budget")
-	}
-	p := NewParser(f, ParserOptions{})
-	b := NewBudget(p, 0)
-	if b.Closing() != "" {
-		t.Error("closed what was not open")
-	}
-	if p.Feed("<think>"); b.Closing() == "" {
-		t.Error("reasoning goes on without a budget")
-	}
-	p = NewParser(f, ParserOptions{Start: InContent})
-	b = NewBudget(p, 0)
-	p.Feed("text")
-	b.Count()
-	if b.Closing() != "" {
-		t.Error("closed the content")
 	}
 }
