@@ -29,10 +29,37 @@ type chatRequest struct {
 	thinkingFields
 }
 
-// thinkingFields are options of the checkpoint's chat template.
+// thinkingFields say how much the model thinks: options of the checkpoint's
+// chat template, and a limit.
 type thinkingFields struct {
 	ChatTemplateKwargs map[string]any `json:"chat_template_kwargs,omitzero" doc:"Variables of the chat template, such as enable_thinking."`
 	ReasoningEffort    string         `json:"reasoning_effort,omitzero" doc:"The template's variable of that name; none also sets enable_thinking to false." enum:"none,minimal,low,medium,high,xhigh"`
+	thinkingBudget
+}
+
+// apply puts the fields into a request.
+func (f *thinkingFields) apply(r *godwit.Request) (err error) {
+	if r.TemplateArgs, err = f.args(); err != nil {
+		return err
+	}
+	r.ThinkingBudget, err = f.tokens()
+	return err
+}
+
+// thinkingBudget is a field of several requests.
+type thinkingBudget struct {
+	Budget *int `json:"thinking_token_budget,omitzero" doc:"Most tokens of reasoning: behind them its end is written for the model, which goes on with the content. -1 or absent for no limit." minimum:"-1"`
+}
+
+// tokens returns the budget as the model understands it.
+func (b thinkingBudget) tokens() (int, error) {
+	switch {
+	case b.Budget == nil || *b.Budget == -1:
+		return 0, nil
+	case *b.Budget < 1:
+		return 0, invalid("thinking_token_budget", "thinking_token_budget is %d, want at least 1, or -1 for no limit; enable_thinking or the effort none turn reasoning off", *b.Budget)
+	}
+	return *b.Budget, nil
 }
 
 // args returns the variables of the template.
@@ -159,7 +186,7 @@ func (b *chatRequest) request(m *godwit.Model) (godwit.Request, error) {
 	if r.Messages, err = conversation(b.Messages); err != nil {
 		return r, err
 	}
-	if r.TemplateArgs, err = b.args(); err != nil {
+	if err := b.thinkingFields.apply(&r); err != nil {
 		return r, err
 	}
 	if err := b.applyTools(&r); err != nil {
@@ -174,7 +201,7 @@ func (b *chatRequest) request(m *godwit.Model) (godwit.Request, error) {
 	if r.TopLogs, err = b.topLogprobs(); err != nil {
 		return r, err
 	}
-	return r, b.apply(&r, m.DefaultSampling())
+	return r, b.samplingFields.apply(&r, m.DefaultSampling())
 }
 
 func (b *chatRequest) applyTools(r *godwit.Request) error {

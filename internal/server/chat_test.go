@@ -200,6 +200,8 @@ func TestRefusals(t *testing.T) {
 		{"chat", `{` + hello + `,"tool_choice":"required"}`, "tool_choice", "there are no tools"},
 		{"chat", `{` + hello + `,"tool_choice":{"type":"allowed_tools"}}`, "tool_choice", `tool_choice is of type "allowed_tools"`},
 		{"chat", `{` + hello + `,"reasoning_effort":"huge"}`, "reasoning_effort", `reasoning_effort is "huge", want none`},
+		{"chat", `{` + hello + `,"thinking_token_budget":0}`, "thinking_token_budget", "thinking_token_budget is 0, want at least 1, or -1 for no limit"},
+		{"resp", `{"input":"x","thinking_token_budget":-2}`, "thinking_token_budget", "thinking_token_budget is -2, want at least 1"},
 		{"chat", `{` + hello + `,"chat_template_kwargs":{"messages":[]}}`, "", "chat_template_kwargs.messages belongs into the request itself"},
 		{"chat", `{` + hello + `,"response_format":{"type":"xml"}}`, "response_format.type", "want text, json_object or json_schema"},
 		{"chat", `{` + hello + `,"response_format":{"type":"json_schema","json_schema":{"name":"a"}}}`, "response_format.json_schema.schema", "is missing"},

@@ -26,6 +26,7 @@ type responseRequest struct {
 	ToolChoice        toolChoice     `json:"tool_choice,omitzero"`
 	ParallelToolCalls *bool          `json:"parallel_tool_calls,omitzero" doc:"false ends the answer after its first call."`
 	ChatTemplate      map[string]any `json:"chat_template_kwargs,omitzero" doc:"Variables of the chat template, such as enable_thinking."`
+	thinkingBudget
 }
 
 // textOptions say what the text is like.
@@ -169,8 +170,8 @@ func (b *responseRequest) request(m *godwit.Model) (r godwit.Request, err error)
 		return r, err
 	}
 	r.TopLogs = b.TopLogprobs
-	thinking := thinkingFields{ChatTemplateKwargs: b.ChatTemplate, ReasoningEffort: b.Reasoning.Effort}
-	if r.TemplateArgs, err = thinking.args(); err != nil {
+	thinking := thinkingFields{ChatTemplateKwargs: b.ChatTemplate, ReasoningEffort: b.Reasoning.Effort, thinkingBudget: b.thinkingBudget}
+	if err := thinking.apply(&r); err != nil {
 		return r, err
 	}
 	if err := b.applyTools(&r); err != nil {
