@@ -15,6 +15,7 @@ type chatFlags struct {
 	chat                    bool
 	system, messages, tools string
 	thinking                string
+	budget                  int
 }
 
 func (f *chatFlags) any() bool {
@@ -31,6 +32,9 @@ func (f *chatFlags) fill(r *godwit.Request, c *console, prompt func() (string, e
 		if err := readFlagJSON(c, "--tools", f.tools, &r.Tools); err != nil {
 			return err
 		}
+	}
+	if r.ThinkingBudget = f.budget; f.budget < 0 {
+		return usageError{fmt.Errorf("--thinking-budget is %d, want at least 1, or 0 for no limit", f.budget)}
 	}
 	switch f.thinking {
 	case "":

@@ -68,6 +68,7 @@ checkpoint's generation_config.json unless a flag says otherwise.`,
 	fl.StringVar(&f.conversation.messages, "messages", "", "JSON file with the messages of a conversation, - for standard input; takes the prompt's place")
 	fl.StringVar(&f.conversation.tools, "tools", "", "JSON file with the tools that the model may call; implies --chat")
 	fl.StringVar(&f.conversation.thinking, "thinking", "", "on or off, for models that can do both; implies --chat")
+	fl.IntVar(&f.conversation.budget, "thinking-budget", 0, "most tokens of reasoning; implies --chat (default: no limit)")
 	fl.StringVar(&f.ids, "ids", "", "prompt as token ids: 1,2,3")
 	fl.BoolVar(&f.object, "json-object", false, "the text is a JSON object")
 	fl.StringVar(&f.schema, "json-schema", "", "the text is JSON that keeps the JSON schema in this file")

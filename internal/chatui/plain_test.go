@@ -167,6 +167,7 @@ func TestSettings(t *testing.T) {
 		{"max-tokens", "100", "0"},
 		{"seed", "18446744073709551615", "-1"},
 		{"thinking", "off", "perhaps"},
+		{"thinking-budget", "500", "0"},
 		{"reasoning", "hide", "on"},
 		{"mouse", "off", "left"},
 	} {
@@ -187,8 +188,8 @@ func TestSettings(t *testing.T) {
 			t.Errorf("%s default: got %s and %v, want %s", c.name, get(), err, was)
 		}
 	}
-	if n := len(AllSettings()); n != 12 {
-		t.Errorf("there are %d settings, the test knows 12", n)
+	if n := len(AllSettings()); n != 13 {
+		t.Errorf("there are %d settings, the test knows 13", n)
 	}
 	if err := new(Settings).Set("colour", "red"); err == nil {
 		t.Error("want that there is no such setting")
@@ -199,12 +200,12 @@ func TestSettings(t *testing.T) {
 func TestApply(t *testing.T) {
 	var got godwit.Request
 	model := bird{reply: func(r godwit.Request) []godwit.Delta { got = r; return nil }}
-	in := "/set temperature 0\n/set top-k 5\n/set seed 7\n/set max-tokens 9\n/set thinking off\none\n"
+	in := "/set temperature 0\n/set top-k 5\n/set seed 7\n/set max-tokens 9\n/set thinking off\n/set thinking-budget 3\none\n"
 	if out, _, err := runPlain(t.Context(), Options{}, model, in); err != nil || out != "\n" {
 		t.Fatalf("got %q and %v, want an empty answer", out, err)
 	}
 	s := got.Sampling
-	if s.Temperature != 0 || s.TopP != 0.95 || s.TopK != 5 || *got.Seed != 7 || got.MaxTokens != 9 || got.TemplateArgs["enable_thinking"] != false {
+	if s.Temperature != 0 || s.TopP != 0.95 || s.TopK != 5 || *got.Seed != 7 || got.MaxTokens != 9 || got.ThinkingBudget != 3 || got.TemplateArgs["enable_thinking"] != false {
 		t.Errorf("got %+v with %+v, want the settings", got, s)
 	}
 }

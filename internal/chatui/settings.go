@@ -16,6 +16,7 @@ type Settings struct {
 	maxTokens int                // 0: until the context is full
 	seed      *uint64            // nil: a new one each time
 	thinking  string             // "on", "off", or "" for the template's choice
+	budget    int                // tokens of reasoning; 0: no limit
 	reasoning string             // "show", "hide", or "" to fold it
 	noMouse   bool
 }
@@ -30,7 +31,7 @@ type Setting struct {
 
 // AllSettings lists the settings in the order in which they are shown.
 func AllSettings() []Setting {
-	all := make([]Setting, 0, len(samplingFields)+5)
+	all := make([]Setting, 0, len(samplingFields)+6)
 	for _, f := range samplingFields {
 		all = append(all, f.setting())
 	}
@@ -38,6 +39,7 @@ func AllSettings() []Setting {
 		Setting{"max-tokens", "NUMBER|all", "most tokens of an answer; all: as many as the context has room for", setMaxTokens, getMaxTokens},
 		Setting{"seed", "NUMBER|random", "same seed, same answer", setSeed, getSeed},
 		words("thinking", "on|off|default", "for models that can do both", func(s *Settings) *string { return &s.thinking }),
+		Setting{"thinking-budget", "NUMBER|none", "most tokens of reasoning", setBudget, getBudget},
 		words("reasoning", "fold|show|hide", "how the model's reasoning is shown", func(s *Settings) *string { return &s.reasoning }),
 		Setting{"mouse", "on|off", "the wheel scrolls; off leaves the mouse to the terminal, to select text", setMouse, getMouse},
 	)
@@ -65,6 +67,7 @@ func (s *Settings) apply(r *godwit.Request, f Facts) {
 	if r.MaxTokens == 0 {
 		r.MaxTokens = f.Context
 	}
+	r.ThinkingBudget = s.budget
 	if s.thinking != "" {
 		r.TemplateArgs = map[string]any{"enable_thinking": s.thinking == "on"}
 	}
@@ -169,6 +172,26 @@ func getMaxTokens(s *Settings, _ Facts) string {
 		return "all"
 	}
 	return strconv.Itoa(s.maxTokens)
+}
+
+func setBudget(s *Settings, text string) error {
+	if text == "none" || text == "default" {
+		s.budget = 0
+		return nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return fmt.Errorf("thinking-budget is %q, want a whole number from 1, or none", text)
+	}
+	s.budget = n
+	return nil
+}
+
+func getBudget(s *Settings, _ Facts) string {
+	if s.budget == 0 {
+		return "none"
+	}
+	return strconv.Itoa(s.budget)
 }
 
 func setSeed(s *Settings, text string) error {
