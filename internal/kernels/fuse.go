@@ -1,7 +1,5 @@
 package kernels
 
-import "github.com/godwit-llm/godwit/internal/ops"
-
 // fuse computes an operation together with the one before it, or holds it back
 // for the next one. It reports whether that was done: nothing is left to launch
 // then.
@@ -68,8 +66,8 @@ func (b *Backend) launchHeld(o *operation) {
 
 // normLinear computes a norm in the product that reads it.
 func (b *Backend) normLinear(norm, o *operation) bool {
-	w := whole(o.linear)
-	if !w.Present() || b.linear.forced != auto || !b.typesFit(o.out, o.in[0], w) {
+	w, n := matrix(o.linear.Weight)
+	if n == 0 || n < len(o.linear.Weight) || b.linear.forced != auto || !b.typesFit(o.out, o.in[0], w) {
 		return false
 	}
 	p := productOf(o.out, o.in[0], w, o.linear.Bias, o.epilogue)
@@ -78,19 +76,4 @@ func (b *Backend) normLinear(norm, o *operation) bool {
 	}
 	b.gemv(p, argsOf(o.out, o.in[0], w, o.linear.Bias, o.epilogue), norm)
 	return true
-}
-
-// whole returns the weights of a layer as one matrix, if they are that.
-func whole(l *ops.Linear) ops.Tensor {
-	if len(l.Weight) == 0 {
-		return ops.Tensor{}
-	}
-	w := l.Weight[0]
-	for _, next := range l.Weight[1:] {
-		if !follows(w, next) {
-			return ops.Tensor{}
-		}
-		w.Rows += next.Rows
-	}
-	return w
 }

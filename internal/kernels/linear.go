@@ -211,10 +211,8 @@ func (b *Backend) Linear(out, x ops.Tensor, w *ops.Linear, e ops.Epilogue) {
 	}
 	at := 0
 	for i := 0; i < len(w.Weight); {
-		whole := w.Weight[i]
-		for i++; i < len(w.Weight) && follows(whole, w.Weight[i]); i++ {
-			whole.Rows += w.Weight[i].Rows
-		}
+		whole, n := matrix(w.Weight[i:])
+		i += n
 		bias := w.Bias
 		if bias.Present() {
 			bias = bias.Columns(at, at+whole.Rows)
@@ -222,6 +220,19 @@ func (b *Backend) Linear(out, x ops.Tensor, w *ops.Linear, e ops.Epilogue) {
 		b.product(out.Columns(at, at+whole.Rows), x, whole, bias, e)
 		at += whole.Rows
 	}
+}
+
+// matrix returns the first parts of a layer that are one matrix, because they
+// lie back to back, and their number.
+func matrix(parts []ops.Tensor) (whole ops.Tensor, n int) {
+	if len(parts) == 0 {
+		return whole, 0
+	}
+	whole = parts[0]
+	for n = 1; n < len(parts) && follows(whole, parts[n]); n++ {
+		whole.Rows += parts[n].Rows
+	}
+	return whole, n
 }
 
 // follows reports whether the rows of next lie right behind those of t.

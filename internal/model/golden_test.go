@@ -57,6 +57,14 @@ var testLimits = Limits{Tokens: 64, Outputs: 64, Sequences: 4, Pages: 64, PageSi
 
 func load(t testing.TB, dir string, limits Limits) *Model {
 	t.Helper()
+	cpu := ops.NewCPU(2)
+	t.Cleanup(func() { cpu.Close() })
+	return loadOn(t, dir, cpu, limits)
+}
+
+// loadOn loads a checkpoint on a backend, which outlives the model.
+func loadOn(t testing.TB, dir string, backend ops.Backend, limits Limits) *Model {
+	t.Helper()
 	data, err := os.ReadFile(filepath.Join(dir, "config.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -70,9 +78,7 @@ func load(t testing.TB, dir string, limits Limits) *Model {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ck.Close() })
-	cpu := ops.NewCPU(2)
-	t.Cleanup(func() { cpu.Close() })
-	m, err := d.Load(ck, cpu, limits)
+	m, err := d.Load(ck, backend, limits)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,6 @@ import (
 	"unsafe"
 
 	"github.com/godwit-llm/godwit/internal/ops"
-	"github.com/godwit-llm/godwit/internal/safetensors"
 	"github.com/godwit-llm/godwit/internal/vec"
 )
 
@@ -91,26 +90,9 @@ func largestDifference(t *testing.T, got, want []float32) float64 {
 // loadRounded loads a checkpoint on a CPU that rounds.
 func loadRounded(t *testing.T, dir string, act ops.DType) *Model {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(dir, "config.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := Decode(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ck, err := safetensors.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ck.Close() })
 	cpu := ops.NewCPU(1)
 	t.Cleanup(func() { cpu.Close() })
-	m, err := d.Load(ck, &rounder{CPU: cpu, act: act}, testLimits)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
+	return loadOn(t, dir, &rounder{CPU: cpu, act: act}, testLimits)
 }
 
 // rounder is a CPU whose weights, activations and caches hold numbers of 16
