@@ -95,6 +95,7 @@ var (
 	errTimeout   = errors.New("the generation took longer than the server allows")
 	errSlow      = errors.New("the client did not take the answer in time")
 	errAbandoned = errors.New("the client closed the connection")
+	errEnded     = errors.New("the stream has ended") // within the package: nobody is left to be told
 )
 
 // asAPIError finds the status of an error: the only place that knows which

@@ -3,9 +3,11 @@ package server
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -195,6 +197,16 @@ func TestTimeout(t *testing.T) {
 	list := events(t, ts.do("POST", "/v1/chat/completions", long).Body)
 	if last := list[len(list)-1]; !strings.Contains(last, `"code":"timeout"`) {
 		t.Errorf("the stream ends with %s, want the error", last)
+	}
+}
+
+// TestNothingAfterTheEnd: a sign of life that is due when a stream ends must not
+// touch the connection, which serves the next request by then.
+func TestNothingAfterTheEnd(t *testing.T) {
+	e := &eventStream{rc: http.NewResponseController(httptest.NewRecorder()), stop: make(chan struct{})}
+	e.close()
+	if err := e.write(comment); !errors.Is(err, errEnded) {
+		t.Errorf("got %v, want %v", err, errEnded)
 	}
 }
 
