@@ -3,6 +3,7 @@ package server
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
 	"net"
@@ -213,7 +214,7 @@ func TestNothingAfterTheEnd(t *testing.T) {
 // TestHeartbeat sends signs of life while there is nothing to say.
 func TestHeartbeat(t *testing.T) {
 	ts := startBuiltin(t, Options{Heartbeat: time.Millisecond})
-	_, lines := ts.stream(t.Context(), `{"messages":[{"role":"user","content":"`+strings.Repeat("word ", 2000)+`"}],"stream":true,"max_tokens":1}`)
+	_, lines := ts.stream(t.Context(), `{"messages":[{"role":"user","content":"`+rand.Text()+strings.Repeat(" word", 2000)+`"}],"stream":true,"max_tokens":1}`)
 	rest, err := io.ReadAll(lines)
 	if err != nil || !strings.Contains(string(rest), "\n\n: still working\n\n") || !strings.HasSuffix(string(rest), "data: [DONE]\n\n") {
 		t.Errorf("got %q and %v, want comments and the end", rest, err)
