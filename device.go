@@ -83,12 +83,14 @@ func (m *Model) placeCPU(d *model.Definition, opts Options, why *unavailable) (e
 // unavailable says why CUDA cannot be used on this machine.
 type unavailable struct{ cause error }
 
-func (u *unavailable) Error() string {
-	cause := strings.TrimPrefix(u.cause.Error(), "cuda: ")
-	return "CUDA is not available: " + strings.TrimPrefix(cause, "kernels: ")
-}
+func (u *unavailable) Error() string { return "CUDA is not available: " + unprefixed(u.cause) }
 
 func (u *unavailable) Unwrap() error { return u.cause }
+
+// unprefixed returns an error's text without the names of our packages.
+func unprefixed(err error) string {
+	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "cuda: "), "kernels: ")
+}
 
 // gpu is a backend that closes its device after itself.
 type gpu struct {
@@ -123,7 +125,7 @@ func (m *Model) placeCUDA(d *model.Definition, opts Options, ordinal int) (_ eng
 	}
 	p := m.plan
 	backend, err := kernels.New(device, kernels.Options{
-		Act: act, CublasDirs: opts.LibraryDirs, Readers: opts.Threads,
+		Act: act, CublasDirs: opts.LibraryDirs, NoLibrary: opts.NoCUBLASLt, Readers: opts.Threads,
 		ArenaBytes: p.Weights + p.Constants + p.Scratch + p.Cache + p.State + p.Snapshots,
 	})
 	if err != nil {
@@ -132,6 +134,9 @@ func (m *Model) placeCUDA(d *model.Definition, opts Options, ordinal int) (_ eng
 	close = gpu{backend, device}.Close
 	m.device = deviceInfo{name: device.Info().Name, busID: device.Info().BusID, dirs: opts.LibraryDirs, act: act}
 	opts.event(Event{Kind: Info, Message: fmt.Sprintf("running on GPU %d, %s, in %s", ordinal, m.device.name, m.DType())})
+	if _, missing := backend.Library(); missing != nil {
+		opts.event(Event{Kind: Info, Message: "prompts are multiplied by the built-in kernels: " + unprefixed(missing)})
+	}
 	start := time.Now()
 	loaded, err := d.Load(m.weights, backend, p.limits)
 	if err != nil {

@@ -46,6 +46,7 @@ type Options struct {
 	HostMemory     int64 // bytes of host memory for states that the device has no room for; 0 means none
 
 	LibraryDirs []string    // folders to look for CUDA libraries in, before the usual ones
+	NoCUBLASLt  bool        // multiply with the built-in kernels although cuBLASLt is there
 	OnEvent     func(Event) // told of progress and warnings; may be nil
 }
 

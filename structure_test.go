@@ -30,7 +30,7 @@ var imports = map[string][]string{
 	"/internal/builtin":       {},
 	"/internal/cuda":          {},
 	"/internal/cuda/cudatest": {"/internal/cuda"},
-	"/internal/kernels":       {"/internal/cuda", "/internal/ops", "/internal/vec"},
+	"/internal/kernels":       {"/internal/cuda", "/internal/mmap", "/internal/ops", "/internal/vec"},
 	"/internal/disk":          {},
 	"/internal/hub":           {"/internal/disk"},
 	"/internal/hub/hubtest":   {},

@@ -186,7 +186,7 @@ func (f *benchFlags) open(ctx context.Context, c *console, opts godwit.Options, 
 	if err != nil {
 		return nil, fmt.Errorf("--config: %w", err)
 	}
-	opts.LibraryDirs = libraryDirs()
+	opts = withLibraries(opts)
 	m, err := await(ctx, func() (*godwit.Model, error) { return godwit.OpenRandom(data, opts) })
 	if err != nil {
 		err = fmt.Errorf("--config %s: %w", f.config, err)

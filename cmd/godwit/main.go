@@ -152,7 +152,7 @@ const dtypeHelp = "type that a GPU computes in: float32, bfloat16, float16, or a
 
 // openModel opens a directory, or the built-in model for "".
 func openModel(ctx context.Context, dir string, opts godwit.Options) (*godwit.Model, error) {
-	opts.LibraryDirs = libraryDirs()
+	opts = withLibraries(opts)
 	return await(ctx, func() (*godwit.Model, error) {
 		if dir == "" {
 			return godwit.OpenBuiltin(opts)
@@ -179,6 +179,13 @@ func await(ctx context.Context, open func() (*godwit.Model, error)) (*godwit.Mod
 	case <-ctx.Done():
 		return nil, errors.New("cancelled while the model was being loaded")
 	}
+}
+
+// withLibraries says which libraries to use, and where they may be.
+func withLibraries(opts godwit.Options) godwit.Options {
+	opts.LibraryDirs = libraryDirs()
+	opts.NoCUBLASLt = os.Getenv("GODWIT_NO_CUBLASLT") != ""
+	return opts
 }
 
 // libraryDirs returns where the CUDA toolkit may be installed.

@@ -14,6 +14,7 @@ type Options struct {
 	Act        ops.DType // of activations, caches and linear layers: BF16, F16 or F32
 	ArenaBytes int64     // a hint: what will be asked for in all; 0: unknown
 	CublasDirs []string  // folders to look for cuBLASLt in, before the usual ones
+	NoLibrary  bool      // go without cuBLASLt although it may be there
 	Readers    int       // goroutines that read weights; 0: one for every core, 16 at most
 	Eager      bool      // launch kernels one by one, without graphs
 	Unfused    bool      // a kernel for each operation

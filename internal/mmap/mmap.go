@@ -51,3 +51,9 @@ func Open(path string) (data []byte, unmap func() error, err error) {
 // longer counts as memory of this process. It may be read again. Part must not
 // be memory of another kind, which would lose its content.
 func Release(part []byte) { release(part) }
+
+// Prefetch says that part of a mapping will be read soon, so that the disk
+// begins with it while the caller does something else. It returns before the
+// bytes are there. Part may be memory of another kind, for which it does
+// nothing.
+func Prefetch(part []byte) { prefetch(part) }

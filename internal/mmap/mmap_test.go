@@ -57,3 +57,31 @@ func TestRelease(t *testing.T) {
 		}
 	}
 }
+
+// TestPrefetch reads bytes that were asked for ahead, wherever the part begins
+// and ends, and memory that is no mapping.
+func TestPrefetch(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	want := make([]byte, 5*os.Getpagesize()+7)
+	for i := range want {
+		want[i] = byte(i % 251)
+	}
+	if err := os.WriteFile(path, want, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	data, unmap, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unmap()
+	for _, whole := range [][]byte{data, bytes.Clone(want)} {
+		for _, at := range []int{0, 1, os.Getpagesize() - 1, os.Getpagesize()} {
+			for _, n := range []int{0, 1, 2*os.Getpagesize() + 3, len(want) - at} {
+				Prefetch(whole[at : at+n])
+				if !bytes.Equal(whole, want) {
+					t.Fatalf("the bytes differ after %d from %d on were asked for", n, at)
+				}
+			}
+		}
+	}
+}
