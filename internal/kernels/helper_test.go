@@ -215,6 +215,19 @@ type both struct {
 // guard fills what lies beside a tensor. It is exact in every type.
 const guard = 96
 
+// some returns one of every so many cases where tests are to be short, as under
+// a sanitizer, and all of them otherwise.
+func some[T any](cases []T, every int) []T {
+	if !testing.Short() {
+		return cases
+	}
+	var out []T
+	for i := 0; i < len(cases); i += every {
+		out = append(out, cases[i])
+	}
+	return out
+}
+
 // place returns a tensor of a type that holds the values, as that type rounds
 // them. margin is the number of columns on both sides of it.
 func (c *comparison) place(t ops.DType, rows, cols, margin int, values []float32) both {

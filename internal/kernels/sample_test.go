@@ -79,9 +79,10 @@ func randomSampling(rng *rand.Rand, vocab int) ops.Sampling {
 // kept tokens' sum comes within 2e-6 of TopP.
 func TestSampleLikeCPU(t *testing.T) {
 	c := compareWithCPU(t, ops.F32)
-	for _, v := range []struct{ vocab, rows, batch int }{
+	type load struct{ vocab, rows, batch int }
+	for _, v := range some([]load{
 		{48, 2000, 100}, {4096, 1500, 75}, {131072, 90, 1}, {131072, 150, 50}, {256000, 40, 1}, {256000, 80, 40}, {2053, 700, 350},
-	} {
+	}, 3) {
 		logits, err := c.Float(v.batch, v.vocab)
 		c.must(err)
 		host, err := c.cpu.Float(v.batch, v.vocab)
