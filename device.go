@@ -111,6 +111,9 @@ func (m *Model) placeCUDA(d *model.Definition, opts Options, ordinal int) (_ eng
 		return engine.Loaded{}, err
 	}
 	device, err := driver.Open(ordinal)
+	if errors.Is(err, cuda.ErrOutOfMemory) {
+		return engine.Loaded{}, &Error{Class: ErrOutOfMemory, Err: fmt.Errorf("not enough memory: GPU %d has none left for the driver itself: %w", ordinal, err)}
+	}
 	if err != nil {
 		return engine.Loaded{}, &unavailable{err}
 	}
