@@ -72,6 +72,11 @@ func opened(t testing.TB, dev *cuda.Device, opt Options) *Backend {
 			t.Errorf("closing the backend: %v", err)
 		}
 	})
+	for p := range parts { // tests may place by themselves what a model asks for
+		if err := b.need(p); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return b
 }
 

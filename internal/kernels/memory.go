@@ -112,6 +112,9 @@ func (b *Backend) Weights(parts []ops.Stored) ([]ops.Tensor, error) {
 	for i, p := range parts {
 		out[i] = tensor(at, b.opt.Act, p.Rows, p.Cols)
 		if p.Random != nil {
+			if err := b.need(randomWeights); err != nil {
+				return nil, err
+			}
 			b.random(at, p.Rows*p.Cols, *p.Random)
 		} else {
 			b.loader.add(at, b.opt.Act, p)
@@ -140,6 +143,9 @@ func (b *Backend) Float(rows, cols int) (ops.Tensor, error) { return b.place(ops
 
 // State reserves a float32 matrix and clears it.
 func (b *Backend) State(rows, cols int) (ops.Tensor, error) {
+	if err := b.need(recurrences); err != nil {
+		return ops.Tensor{}, err
+	}
 	t, err := b.place(ops.F32, rows, cols)
 	if err != nil {
 		return t, err

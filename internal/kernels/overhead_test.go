@@ -60,7 +60,12 @@ func TestDeviceMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.note("stream")
-	for _, f := range b.families() {
+	families := b.common()
+	for p := range parts {
+		families = append(families, b.of(p)...)
+		b.opened[p] = true
+	}
+	for _, f := range families {
 		before := b.arena.reserved
 		if err := f.open(b); err != nil {
 			t.Fatal(err)
