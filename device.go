@@ -102,7 +102,7 @@ func (g gpu) Close() error { return errors.Join(g.Backend.Close(), g.device.Clos
 
 // placeCUDA copies the weights to a GPU.
 func (m *Model) placeCUDA(d *model.Definition, opts Options, ordinal int) (_ engine.Loaded, err error) {
-	driver, err := cuda.LoadDriver(cuda.Options{Dirs: opts.LibraryDirs})
+	driver, err := cuda.LoadDriver(opts.libraries())
 	if err != nil {
 		return engine.Loaded{}, &unavailable{err}
 	}
@@ -135,7 +135,7 @@ func (m *Model) placeCUDA(d *model.Definition, opts Options, ordinal int) (_ eng
 		return engine.Loaded{}, err
 	}
 	close = gpu{backend, device}.Close
-	m.device = deviceInfo{name: device.Info().Name, busID: device.Info().BusID, dirs: opts.LibraryDirs, act: act}
+	m.device = deviceInfo{name: device.Info().Name, busID: device.Info().BusID, libraries: opts.libraries(), act: act}
 	opts.event(Event{Kind: Info, Message: fmt.Sprintf("running on GPU %d, %s, in %s", ordinal, m.device.name, m.DType())})
 	if _, missing := backend.Library(); missing != nil {
 		opts.event(Event{Kind: Info, Message: "prompts are multiplied by the built-in kernels: " + unprefixed(missing)})
@@ -159,10 +159,10 @@ func (m *Model) sharing(opts Options, l engine.Loaded) engine.Loaded {
 
 // deviceInfo is what is known of a model's device.
 type deviceInfo struct {
-	name  string
-	act   ops.DType // that it computes in
-	busID string    // of a GPU; "" for the CPU
-	dirs  []string  // to look for libraries in
+	name      string
+	act       ops.DType    // that it computes in
+	busID     string       // of a GPU; "" for the CPU
+	libraries cuda.Options // of a GPU
 }
 
 // mainMemory is where the CPU's models live: mapped, but for made-up weights.

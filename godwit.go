@@ -23,6 +23,7 @@ import (
 
 	"github.com/godwit-llm/godwit/internal/builtin"
 	"github.com/godwit-llm/godwit/internal/chat"
+	"github.com/godwit-llm/godwit/internal/cuda"
 	"github.com/godwit-llm/godwit/internal/engine"
 	"github.com/godwit-llm/godwit/internal/model"
 	"github.com/godwit-llm/godwit/internal/safetensors"
@@ -48,6 +49,13 @@ type Options struct {
 	LibraryDirs []string    // folders to look for CUDA libraries in, before the usual ones
 	NoCUBLASLt  bool        // multiply with the built-in kernels although cuBLASLt is there
 	OnEvent     func(Event) // told of progress and warnings; may be nil
+
+	openLibrary func(name string) (cuda.Library, error) // nil: by the system; tests have another driver
+}
+
+// libraries says where CUDA's libraries are.
+func (o Options) libraries() cuda.Options {
+	return cuda.Options{Dirs: o.LibraryDirs, Open: o.openLibrary}
 }
 
 // Event is something that happens while a model is loaded.

@@ -215,7 +215,7 @@ func (d deviceInfo) gauge() (*gauge, error) {
 		_, err := residentMemory()
 		return &gauge{"this process", residentMemory, func() error { return nil }}, err
 	}
-	nvml, err := cuda.LoadNVML(cuda.Options{Dirs: d.dirs})
+	nvml, err := cuda.LoadNVML(d.libraries)
 	if err != nil {
 		return nil, err
 	}
