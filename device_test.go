@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/godwit-llm/godwit/internal/cuda"
 	"github.com/godwit-llm/godwit/internal/cuda/cudatest"
@@ -225,5 +226,26 @@ func TestLibraryIsMissing(t *testing.T) {
 				t.Errorf("told %q, want %q", told, c.want)
 			}
 		})
+	}
+}
+
+// TestGPUMemoryUse: the memory of this process is what is looked at, and it is
+// that of the plan where nothing else takes any.
+func TestGPUMemoryUse(t *testing.T) {
+	f, opts := onFake(t, gpus(256<<20))
+	m, err := Open(denseDir, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	stop, err := m.WatchMemory(time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	use := stop()
+	p := m.Plan()
+	planned := p.Weights + p.Constants + p.Scratch + p.Cache + p.State + p.Snapshots
+	if !use.Own || use.Peak != int64(f.Used(0)) || use.Peak < planned || use.Peak > planned+64<<20 {
+		t.Errorf("got %+v, want what this process has: %d bytes, a little over %d", use, f.Used(0), planned)
 	}
 }

@@ -47,6 +47,7 @@ type PlanReport struct {
 	Cache     int64  `json:"cache_bytes"`
 	State     int64  `json:"state_bytes"`
 	Scratch   int64  `json:"scratch_bytes"`
+	Driver    int64  `json:"driver_bytes"` // on a GPU: what the driver takes for itself and the kernels, about
 	Total     int64  `json:"total_bytes"`
 	Free      int64  `json:"free_bytes"` // 0: not known, as on a GPU
 }
@@ -140,6 +141,11 @@ func (r *Report) count(a *model.Account, ck *safetensors.Checkpoint) {
 	}
 }
 
+// driverBytes is what a process was seen to take on an H200 beside its arena:
+// the driver's context, code, the workspace of cuBLASLt, graphs. It depends on
+// the device and the driver.
+const driverBytes = 600e6
+
 func planReport(a *model.Account, sequences, context int, m machine) PlanReport {
 	if context <= 0 {
 		context = a.Config.Context
@@ -150,8 +156,8 @@ func planReport(a *model.Account, sequences, context int, m machine) PlanReport 
 		Scratch: a.ScratchBytes, Free: m.free,
 	}
 	if m.resident {
-		p.Device = "cuda"
+		p.Device, p.Driver = "cuda", driverBytes
 	}
-	p.Total = p.Weights + p.Cache + p.State + p.Scratch
+	p.Total = p.Weights + p.Cache + p.State + p.Scratch + p.Driver
 	return p
 }

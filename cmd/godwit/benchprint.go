@@ -107,6 +107,9 @@ func memory(m bench.Memory) string {
 	text := fmt.Sprintf("planned %s", godwit.Bytes(m.Planned))
 	if m.Peak > 0 {
 		text += fmt.Sprintf("; %s: peak %s, mean %s", m.Of, godwit.Bytes(m.Peak), godwit.Bytes(m.Mean))
+		if m.Over > 0 {
+			text += fmt.Sprintf("; driver and kernels take %s of it, %s over the plan", godwit.Bytes(m.Over), percent(float64(m.Over)/float64(m.Planned)))
+		}
 	}
 	return text
 }

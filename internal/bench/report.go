@@ -57,9 +57,15 @@ type Memory struct {
 	Peak    int64  `json:"peak_bytes"`
 	Mean    int64  `json:"mean_bytes"`
 	Of      string `json:"of"`
+	Over    int64  `json:"over_plan_bytes"` // of the peak, what the driver and the kernels take on a GPU; 0: not known
 }
 
-func (m *Memory) take(use godwit.MemoryUse) { m.Peak, m.Mean, m.Of = use.Peak, use.Mean, use.Of }
+func (m *Memory) take(use godwit.MemoryUse) {
+	m.Peak, m.Mean, m.Of = use.Peak, use.Mean, use.Of
+	if use.Own {
+		m.Over = max(0, use.Peak-m.Planned)
+	}
+}
 
 // Batch is what so many requests at a time showed.
 type Batch struct {
