@@ -30,13 +30,14 @@ def fields(path, names):
 
 def main(command):
     before = fields("/proc/meminfo", {"MemAvailable"})["MemAvailable"]
-    peak, least = {"RssAnon": 0.0, "RssFile": 0.0, "RssShmem": 0.0}, before
+    peak, least = {"RssAnon": 0.0, "RssFile": 0.0, "RssShmem": 0.0, "read_bytes": 0.0}, before
     start = time.perf_counter()
     child = subprocess.Popen(command, stdout=subprocess.PIPE)
     first = None
     os.set_blocking(child.stdout.fileno(), False)
     while child.poll() is None:
-        for name, value in fields(f"/proc/{child.pid}/status", peak).items():
+        seen = fields(f"/proc/{child.pid}/status", peak) | fields(f"/proc/{child.pid}/io", peak)
+        for name, value in seen.items():
             peak[name] = max(peak[name], value)
         least = min(least, fields("/proc/meminfo", {"MemAvailable"}).get("MemAvailable", least))
         if child.stdout.read() and first is None:  # read on, or the pipe fills up
@@ -45,7 +46,8 @@ def main(command):
     took = time.perf_counter() - start
     said = "no output" if first is None else f"first output after {first:.2f} s"
     print(f"process: {took:.2f} s, {said}; peaks: anonymous {peak['RssAnon']:.2f} GB, files {peak['RssFile']:.2f} GB, "
-          f"shared {peak['RssShmem']:.2f} GB; available memory fell by {before - least:.2f} GB")
+          f"shared {peak['RssShmem']:.2f} GB; available memory fell by {before - least:.2f} GB; "
+          f"{peak['read_bytes'] / 1e3:.2f} GB came from disks")
     return child.returncode
 
 
