@@ -10,6 +10,7 @@ import (
 	"github.com/godwit-llm/godwit/internal/cuda"
 	"github.com/godwit-llm/godwit/internal/engine"
 	"github.com/godwit-llm/godwit/internal/kernels"
+	"github.com/godwit-llm/godwit/internal/mmap"
 	"github.com/godwit-llm/godwit/internal/model"
 	"github.com/godwit-llm/godwit/internal/ops"
 )
@@ -70,14 +71,26 @@ func (m *Model) placeCPU(d *model.Definition, opts Options, why *unavailable) (e
 	m.device = deviceInfo{name: fmt.Sprintf("CPU, %d threads, %s", cpu.Threads(), cpu.Features()), act: ops.F32}
 	opts.event(Event{Kind: Info, Message: fmt.Sprintf("running on the %s, in float32%s", m.device.name, because)})
 	start := time.Now()
-	loaded, err := d.Load(m.weights, cpu, m.plan.limits)
+	loaded, err := m.bind(d, cpu)
 	if err != nil {
 		cpu.Close()
 		return engine.Loaded{}, err
 	}
-	touch(m.account, m.plan, cpu.Threads(), opts)
+	if err := touch(m.account, m.plan, cpu.Threads(), opts); err != nil {
+		cpu.Close()
+		return engine.Loaded{}, err
+	}
 	m.readSeconds = time.Since(start).Seconds()
 	return m.sharing(opts, engine.Loaded{Model: loaded, Backend: cpu}), nil
+}
+
+// bind places the model's weights and buffers on a backend. Small weights are
+// read here, from files that may be cut off meanwhile.
+func (m *Model) bind(d *model.Definition, on ops.Backend) (loaded *model.Model, err error) {
+	if fault := mmap.Guard(func() { loaded, err = d.Load(m.weights, on, m.plan.limits) }); fault != nil {
+		return nil, fault
+	}
+	return loaded, err
 }
 
 // unavailable says why CUDA cannot be used on this machine.
@@ -141,7 +154,7 @@ func (m *Model) placeCUDA(d *model.Definition, opts Options, ordinal int) (_ eng
 		opts.event(Event{Kind: Info, Message: "prompts are multiplied by the built-in kernels: " + unprefixed(missing)})
 	}
 	start := time.Now()
-	loaded, err := d.Load(m.weights, backend, p.limits)
+	loaded, err := m.bind(d, backend)
 	if err != nil {
 		return engine.Loaded{}, err
 	}

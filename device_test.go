@@ -3,8 +3,10 @@ package godwit
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -247,5 +249,39 @@ func TestGPUMemoryUse(t *testing.T) {
 	planned := p.Weights + p.Constants + p.Scratch + p.Cache + p.State + p.Snapshots
 	if !use.Own || use.Peak != int64(f.Used(0)) || use.Peak < planned || use.Peak > planned+64<<20 {
 		t.Errorf("got %+v, want what this process has: %d bytes, a little over %d", use, f.Used(0), planned)
+	}
+}
+
+// TestWeightsAreCutOff: a file that is cut off, or a disk that fails, while the
+// weights are read is an error, on a GPU and on the CPU.
+func TestWeightsAreCutOff(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows does not cut off a mapped file")
+	}
+	for _, device := range []string{"cuda", "cpu"} {
+		for _, left := range []int64{4 << 10, 3 << 20} { // the header, and a part of the weights
+			t.Run(fmt.Sprintf("%s/%d", device, left), func(t *testing.T) {
+				dir := t.TempDir()
+				if err := os.CopyFS(dir, os.DirFS(denseDir)); err != nil {
+					t.Fatal(err)
+				}
+				f, opts := onFake(t, gpus(256<<20))
+				opts.Device = device
+				opts.OnEvent = func(e Event) {
+					if strings.HasPrefix(e.Message, "running on") { // all is planned, nothing is read
+						if err := os.Truncate(filepath.Join(dir, "model.safetensors"), left); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+				_, err := Open(dir, opts)
+				if !errors.Is(err, ErrRead) || !strings.Contains(err.Error(), "a file cannot be read any more") {
+					t.Errorf("got %v, want ErrRead", err)
+				}
+				if live := f.Leaks(); live != "" {
+					t.Errorf("left behind: %s", live)
+				}
+			})
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/godwit-llm/godwit/internal/cuda"
 	"github.com/godwit-llm/godwit/internal/engine"
+	"github.com/godwit-llm/godwit/internal/mmap"
 	"github.com/godwit-llm/godwit/internal/model"
 	"github.com/godwit-llm/godwit/internal/safetensors"
 )
@@ -66,7 +67,7 @@ func classOf(err error) error {
 			return c.class
 		}
 	}
-	if errors.As(err, new(*fs.PathError)) {
+	if errors.As(err, new(*fs.PathError)) || errors.Is(err, mmap.ErrUnreadable) {
 		return ErrRead
 	}
 	return ErrDevice

@@ -101,9 +101,10 @@ type flush struct {
 	arrived int64    // bytes of source that are on the device
 }
 
-// filled is a slot that holds a piece.
+// filled is a slot that holds a piece, unless that could not be read.
 type filled struct {
 	slot, piece int
+	err         error
 }
 
 func (f *flush) run(readers int) (err error) {
@@ -185,8 +186,8 @@ func (f *flush) read(stop <-chan struct{}) {
 		select {
 		case slot := <-f.empty:
 			p := &f.pieces[i]
-			convert(memory[slot*slotSize:][:p.size()], p.to, p.data, p.from)
-			f.full <- filled{slot, i}
+			err := mmap.Guard(func() { convert(memory[slot*slotSize:][:p.size()], p.to, p.data, p.from) })
+			f.full <- filled{slot, i, err}
 		case <-stop:
 			return
 		}
@@ -229,6 +230,9 @@ func (f *flush) queue(s filled, err error) error {
 		return err
 	}
 	p := &f.pieces[s.piece]
+	if s.err != nil {
+		return fmt.Errorf("%s: %w", p.name, s.err)
+	}
 	if err := f.stream.Upload(p.at, f.memory, s.slot*slotSize, p.size()); err != nil {
 		return fmt.Errorf("%s: %w", p.name, err)
 	}

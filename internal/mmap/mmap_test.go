@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 )
 
@@ -84,4 +85,40 @@ func TestPrefetch(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestGuard reads a file that was cut off after it was mapped. Other panics go
+// on.
+func TestGuard(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows does not cut off a mapped file")
+	}
+	path := filepath.Join(t.TempDir(), "file")
+	whole := make([]byte, 3*os.Getpagesize())
+	if err := os.WriteFile(path, whole, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	data, unmap, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unmap()
+	read := func() { copy(whole, data) }
+	if err := Guard(read); err != nil {
+		t.Errorf("a whole file: got %v", err)
+	}
+	if err := os.Truncate(path, int64(os.Getpagesize())); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := Guard(read); !errors.Is(err, ErrUnreadable) {
+			t.Errorf("a file that was cut off: got %v, want ErrUnreadable", err)
+		}
+	}
+	defer func() {
+		if cause := recover(); cause != "other" {
+			t.Errorf("got panic %v, want the other one", cause)
+		}
+	}()
+	_ = Guard(func() { panic("other") })
 }
