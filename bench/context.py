@@ -61,7 +61,7 @@ def load(path, ledger):
     buffer, module = c.create_string_buffer(image, len(image)), c.c_void_p()
     must(cuda.cuModuleLoadData(c.byref(module), buffer), path)
     ledger.note(f"module {os.path.basename(path)}, {len(image)} bytes")
-    names = sorted({n.decode() for n in re.findall(rb"\x00\.text\.(\w+)\x00", image)})
+    names = sorted({n.decode() for n in re.findall(rb"\x00\.text\.(\w+)(?=\x00)", image)})
     return module, names, buffer
 
 
