@@ -4,16 +4,18 @@ import (
 	"fmt"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/godwit-llm/godwit/internal/cuda"
 	"github.com/godwit-llm/godwit/internal/ops"
 )
 
-// ledger prints how the device's memory in use grows.
+// ledger prints how the device's memory in use grows, and how long it takes.
 type ledger struct {
 	testing.TB
 	dev  *cuda.Device
 	last int64
+	at   time.Time // of the last note
 }
 
 func (l *ledger) note(what string) {
@@ -23,19 +25,19 @@ func (l *ledger) note(what string) {
 		l.Fatal(err)
 	}
 	used := int64(total - free)
-	if grown := used - l.last; grown != 0 {
-		l.Logf("%-28s %+9.2f MB, in use %9.2f MB", what, float64(grown)/1e6, float64(used)/1e6)
-	}
-	l.last = used
+	l.Logf("%-28s %6.1f ms %+9.2f MB, in use %9.2f MB", what, time.Since(l.at).Seconds()*1e3, float64(used-l.last)/1e6, float64(used)/1e6)
+	l.last, l.at = used, time.Now()
 }
 
 // TestDeviceMemory prints what a backend takes from the device beside its
-// arena: the context, each family's code and the library's, steps and graphs.
-// It runs on request only: -test.run DeviceMemory -speed.
+// arena, and how long that takes: the context, each family's code and the
+// library's, steps and graphs. It runs on request only: -test.run DeviceMemory
+// -speed.
 func TestDeviceMemory(t *testing.T) {
 	if !*measuring {
 		t.Skip("measures only with -speed")
 	}
+	start := time.Now()
 	driver, err := cuda.LoadDriver(cuda.Options{})
 	if err != nil {
 		t.Skipf("needs a GPU: %v", err)
@@ -44,7 +46,7 @@ func TestDeviceMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &ledger{TB: t, dev: dev}
+	l := &ledger{TB: t, dev: dev, at: start}
 	l.note("context, and other processes")
 	b := &Backend{dev: dev, opt: Options{Act: ops.BF16}, images: images{dev: dev}, arena: arena{dev: dev}}
 	t.Cleanup(func() {
