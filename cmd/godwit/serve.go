@@ -47,9 +47,11 @@ SIGTERM; then running requests are finished. A second one ends the process.
 
 It listens at once and answers with status 503 while the model is being
 loaded; GET /ready tells when it is. Without --model the small built-in model
-is served. A browser finds a page to chat with it at /. Whoever can reach the port can use the model: give --api-key, or
-GODWIT_API_KEY in the environment, before --host opens it to others.
-SIGHUP reads the file of --api-key-file again.`,
+is served. A browser finds a page to chat with it at /.
+
+Whoever can reach the port can use the model: give --api-key, or GODWIT_API_KEY
+in the environment, before --host opens it to others. SIGHUP reads the file of
+--api-key-file again.`,
 		Example: `  godwit serve
   godwit serve --model ./Nemotron-Mini-4B --max-sequences 64
   godwit serve --host 0.0.0.0 --port 8000 --api-key-file keys.txt --log-format json`,

@@ -239,6 +239,7 @@ func TestRefusals(t *testing.T) {
 		{"/tokenize", `{"prompt":"a","messages":[]}`, "messages", "got both prompt and messages, want one"},
 		{"/tokenize", `{"prompt":1}`, "prompt", "prompt is a number, want a string"},
 		{"/detokenize", `{"tokens":["a"]}`, "tokens[0]", "tokens[0] is a string, want a whole number"},
+		{"/detokenize", `{"tokens":[1,4096]}`, "tokens[1]", "tokens[1] is 4096, want an id of the vocabulary, 0 to 4095"},
 	} {
 		path := map[string]string{"chat": "/v1/chat/completions", "plain": "/v1/completions", "resp": "/v1/responses"}[c.path]
 		if path == "" {
