@@ -102,7 +102,7 @@ func (m *meter) add(change func(*Metrics)) {
 func (m *meter) step(t *scheduler.Step, took time.Duration, now time.Time) {
 	prompt := t.Tokens
 	for i := range t.Pieces {
-		if p := &t.Pieces[i]; p.Decoded() {
+		if p := &t.Pieces[i]; p.Decodes {
 			prompt--
 		}
 	}

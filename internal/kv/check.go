@@ -15,12 +15,18 @@ func (c *Cache) Check(running []*Sequence) error {
 	}
 	for i, s := range running {
 		k.use([2]int32{0, s.Slot}, fmt.Sprintf("sequence %d", i))
+		if s.guarded {
+			k.use([2]int32{0, s.spare}, fmt.Sprintf("the copy of sequence %d", i))
+		}
 		for _, page := range s.Pages {
 			k.holders[page]++
 		}
 	}
 	for _, slot := range c.slots {
 		k.use([2]int32{0, slot}, "the free slots")
+	}
+	for _, row := range c.spares {
+		k.use([2]int32{0, row}, "the spare rows")
 	}
 	k.node(c.tree.root)
 	k.pages()
@@ -129,7 +135,7 @@ func (k *checker) snapshots() {
 	for _, row := range s.host {
 		k.use([2]int32{1, row}, "the free rows of the host")
 	}
-	if want := k.Slots + k.Snapshots + k.HostSnapshots; len(k.rows) != want {
+	if want := k.Slots + k.Snapshots + k.Spares + k.HostSnapshots; len(k.rows) != want {
 		k.fail("%d rows are accounted for, want %d", len(k.rows), want)
 	}
 }

@@ -18,7 +18,7 @@ type device struct {
 }
 
 func newDevice(c kv.Config) *device {
-	d := &device{pageSize: c.PageSize, states: make([]uint64, c.Slots+c.Snapshots), host: make([]uint64, c.HostSnapshots)}
+	d := &device{pageSize: c.PageSize, states: make([]uint64, c.Slots+c.Snapshots+c.Spares), host: make([]uint64, c.HostSnapshots)}
 	for range c.Pages {
 		d.pages = append(d.pages, make([]uint64, c.PageSize))
 	}
@@ -49,7 +49,7 @@ func prefixes(ids []int32) []uint64 {
 
 // compute reads everything that a piece depends on, and writes its results.
 func (d *device) compute(p Piece, recurrent bool) error {
-	want := prefixes(p.IDs)
+	want := prefixes(slices.Concat(p.IDs, p.Drafted))
 	for i := range p.From {
 		if d.pages[p.Pages()[i/d.pageSize]][i%d.pageSize] != want[i+1] {
 			return fmt.Errorf("position %d of [%d:%d) is not what was computed for it", i, p.From, p.To)
@@ -58,15 +58,15 @@ func (d *device) compute(p Piece, recurrent bool) error {
 	if recurrent && p.From > 0 && d.states[p.Slot()] != want[p.From] {
 		return fmt.Errorf("the state before [%d:%d) is not that of the ids before it", p.From, p.To)
 	}
-	d.states[p.Slot()] = want[p.To]
+	d.states[p.Slot()] = want[p.From+p.Tokens()]
 	return nil
 }
 
 // store writes a piece's positions. All pieces of a step read before or after
 // all have written, as the layers of a model do.
 func (d *device) store(p Piece) {
-	want := prefixes(p.IDs)
-	for i := p.From; i < p.To; i++ {
+	want := prefixes(slices.Concat(p.IDs, p.Drafted))
+	for i := p.From; i < p.From+p.Tokens(); i++ {
 		d.pages[p.Pages()[i/d.pageSize]][i%d.pageSize] = want[i+1]
 	}
 }
@@ -80,7 +80,10 @@ type load struct {
 	left  map[*Sequence]int // ids that it will be given
 	stems [][]int32         // beginnings that requests share
 	pins  []*kv.Pin
+	next  map[*Sequence][]int32 // ids that it will be given next
 	ended int
+	right int // draft ids that were accepted
+	wrong int // pieces with one that was not
 }
 
 func newLoad(seed uint64) *load {
@@ -88,13 +91,13 @@ func newLoad(seed uint64) *load {
 	c := Config{
 		Config: kv.Config{
 			PageSize: 1 + rng.IntN(6), Slots: 1 + rng.IntN(6), Recurrent: rng.IntN(2) == 0, Prefixes: rng.IntN(5) > 0,
-			Snapshots: rng.IntN(6), HostSnapshots: rng.IntN(3), Least: rng.IntN(6),
+			Snapshots: rng.IntN(6), HostSnapshots: rng.IntN(3), Least: rng.IntN(6), Spares: rng.IntN(4),
 		},
 		Tokens: 1 + rng.IntN(30), Budget: rng.IntN(12), Outputs: 1 + rng.IntN(8), Spacing: 1 + rng.IntN(12),
 	}
 	c.Pages = (60+c.PageSize)/c.PageSize + rng.IntN(60/c.PageSize+1)
 	s := New(c)
-	l := &load{rng: rng, s: s, d: newDevice(s.cache.Config), left: map[*Sequence]int{}}
+	l := &load{rng: rng, s: s, d: newDevice(s.cache.Config), left: map[*Sequence]int{}, next: map[*Sequence][]int32{}}
 	for range 3 {
 		l.stems = append(l.stems, l.ids(rng.IntN(25)))
 	}
@@ -130,14 +133,34 @@ func (l *load) add() {
 	l.all = append(l.all, q)
 }
 
+// draft sets ids to be verified, of which the first may be those that come.
+func (l *load) draft() {
+	for _, q := range l.all {
+		if q.Draft = nil; l.rng.IntN(2) == 0 || q.Want != Next {
+			continue
+		}
+		l.next[q] = l.ids(1 + l.rng.IntN(8))
+		q.Draft = slices.Clone(l.next[q][:min(len(l.next[q]), l.left[q])])
+		if at := l.rng.IntN(2 * len(q.Draft)); at < len(q.Draft) {
+			q.Draft[at] = 3 // which no id is
+		}
+	}
+}
+
 func (l *load) step() error {
+	l.draft()
 	t := l.s.Next()
 	for _, m := range t.Moves {
 		l.d.move(m)
 	}
 	tokens, outputs := 0, 0
+	most := l.s.Tokens
 	for _, p := range t.Pieces {
-		tokens += p.To - p.From
+		tokens += p.Tokens()
+		if p.Decodes {
+			most = l.s.Budget
+		}
+		outputs += len(p.Drafted)
 		for i := p.From; i < p.To; i++ {
 			if p.Wants(i) && !p.hidden() {
 				outputs++
@@ -147,8 +170,8 @@ func (l *load) step() error {
 			return err
 		}
 	}
-	if tokens > l.s.Tokens || outputs > l.s.Outputs || tokens != t.Tokens {
-		return fmt.Errorf("a step has %d tokens and %d outputs, want at most %d and %d", tokens, outputs, l.s.Tokens, l.s.Outputs)
+	if tokens > most || outputs > l.s.Outputs || tokens != t.Tokens {
+		return fmt.Errorf("a step has %d tokens and %d outputs, want at most %d and %d", tokens, outputs, most, l.s.Outputs)
 	}
 	for _, p := range t.Pieces {
 		l.d.store(p)
@@ -172,16 +195,32 @@ func (l *load) step() error {
 func (l *load) deliver(p Piece) {
 	q := p.Sequence
 	q.First = max(q.First, p.To)
-	if p.To < len(q.IDs) || q.Want == Nothing {
+	if p.To < len(q.IDs) || q.Want == Nothing || q.Want == Next && l.extend(p) {
 		return
 	}
-	if q.Want == Next {
-		q.IDs = append(q.IDs, int32(l.rng.IntN(3)))
-		if l.left[q]--; l.left[q] > 0 {
-			return
+	l.finish(q)
+}
+
+// extend gives a sequence its next id, and those of its draft that are right.
+// It reports whether more are to come.
+func (l *load) extend(p Piece) bool {
+	q := p.Sequence
+	next := append(l.next[q], l.ids(1)...)
+	delete(l.next, q)
+	for i := range len(p.Drafted) + 1 {
+		q.IDs = append(q.IDs, next[i])
+		if l.left[q]--; l.left[q] == 0 {
+			return false
+		}
+		if i < len(p.Drafted) && p.Drafted[i] != next[i] {
+			l.wrong++
+			break
+		}
+		if i < len(p.Drafted) {
+			l.right++
 		}
 	}
-	l.finish(q)
+	return true
 }
 
 func (l *load) finish(q *Sequence) {
@@ -253,7 +292,7 @@ func TestRandomLoad(t *testing.T) {
 	if testing.Short() {
 		schedules = 2000
 	}
-	preempted, reused := 0, uint64(0)
+	preempted, right, wrong, reused := 0, 0, 0, uint64(0)
 	for seed := range uint64(schedules) {
 		l := newLoad(seed)
 		if err := l.run(); err != nil {
@@ -261,9 +300,10 @@ func TestRandomLoad(t *testing.T) {
 		}
 		reused += l.s.Lookups().Reused + l.s.Lookups().Skipped
 		preempted += l.s.preempted
+		right, wrong = right+l.right, wrong+l.wrong
 	}
-	if preempted < schedules/20 || reused < uint64(schedules) {
-		t.Errorf("%d schedules had %d preemptions and %d ids reused: too few to mean something", schedules, preempted, reused)
+	if preempted < schedules/20 || reused < uint64(schedules) || right < schedules || wrong < schedules {
+		t.Errorf("%d schedules had %d preemptions, %d ids reused, %d draft ids accepted and %d pieces with a wrong one: too few to mean something", schedules, preempted, reused, right, wrong)
 	}
-	t.Logf("%d schedules, %d preemptions, %d ids reused", schedules, preempted, reused)
+	t.Logf("%d schedules, %d preemptions, %d ids reused, %d draft ids accepted, %d pieces with a wrong one", schedules, preempted, reused, right, wrong)
 }

@@ -9,6 +9,10 @@ import (
 func (s *Scheduler) Next() *Step {
 	t := &s.step
 	*t = Step{Pieces: t.Pieces[:0], Admitted: t.Admitted[:0], Complete: t.Complete[:0]}
+	for _, q := range s.running {
+		s.settle(q)
+		s.cache.Shrink(&q.held, len(q.IDs))
+	}
 	s.grow()
 	s.admit()
 	s.pack()
@@ -97,20 +101,20 @@ func (s *Scheduler) pack() {
 	for _, q := range s.running {
 		switch {
 		case q.decoding():
-			t.Pieces = append(t.Pieces, Piece{q, q.Fed, q.Fed + 1})
+			t.Pieces = append(t.Pieces, Piece{Sequence: q, From: q.Fed, To: len(q.IDs), Decodes: q.Fed >= q.prompt})
 		case q.Fed < len(q.IDs):
 			s.follow(q)
 		default:
 			t.Complete = append(t.Complete, q)
 		}
 	}
-	t.Tokens = len(t.Pieces)
 	room := s.Tokens
 	if len(t.Pieces) > 0 {
-		room = s.Budget
+		s.draft()
+		room = s.Budget - t.Tokens
 	}
-	s.share(room - len(t.Pieces))
-	outputs := s.Outputs - len(t.Pieces) - s.ending()
+	s.share(room)
+	outputs := s.Outputs - len(t.Pieces) - t.Drafted - s.ending()
 	for _, p := range s.prompts {
 		outputs -= s.limit(&p, outputs)
 		if p.To > p.From {
@@ -120,7 +124,7 @@ func (s *Scheduler) pack() {
 	}
 	for i := range t.Pieces {
 		p := &t.Pieces[i]
-		p.Fed = p.To
+		p.Fed, p.again = p.To, 0
 	}
 	slices.SortStableFunc(t.Pieces, func(a, b Piece) int { return order(a.hidden()) - order(b.hidden()) })
 }
@@ -145,7 +149,7 @@ func (s *Scheduler) follow(q *Sequence) {
 			return
 		}
 	}
-	s.prompts = append(s.prompts, Piece{q, q.Fed, q.Fed})
+	s.prompts = append(s.prompts, Piece{Sequence: q, From: q.Fed, To: q.Fed})
 }
 
 // leads reports whether p is about to compute ids that q needs as well, so that
@@ -239,11 +243,11 @@ func (p *Piece) cut() {
 }
 
 // Computed tells that the step has been computed: its pages can be found from
-// now on, and states are saved.
+// now on, and states are saved. Of pieces with drafts that is known later.
 func (s *Scheduler) Computed() {
 	for i := range s.step.Pieces {
 		p := &s.step.Pieces[i]
-		if p.state != running {
+		if p.state != running || len(p.Drafted) > 0 {
 			continue
 		}
 		ids := p.IDs[:p.To]
