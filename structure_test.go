@@ -21,7 +21,7 @@ var imports = map[string][]string{
 	"/internal/bench":         {""},
 	"/internal/chatui":        {""},
 	"":                        {"/internal/builtin", "/internal/chat", "/internal/cuda", "/internal/engine", "/internal/grammar", "/internal/kernels", "/internal/kv", "/internal/mmap", "/internal/model", "/internal/ops", "/internal/safetensors", "/internal/tokenizer"},
-	"/internal/engine":        {"/internal/kv", "/internal/model", "/internal/ops", "/internal/scheduler"},
+	"/internal/engine":        {"/internal/draft", "/internal/kv", "/internal/model", "/internal/ops", "/internal/scheduler"},
 	"/internal/scheduler":     {"/internal/kv"},
 	"/internal/model":         {"/internal/ops", "/internal/safetensors", "/internal/vec"},
 	"/internal/ops":           {"/internal/vec"},
