@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/godwit-llm/godwit/internal/draft"
 	"github.com/godwit-llm/godwit/internal/kv"
 	"github.com/godwit-llm/godwit/internal/model"
 	"github.com/godwit-llm/godwit/internal/ops"
@@ -52,6 +53,7 @@ type Engine struct {
 	live     map[*sequence]bool // all that the scheduler has
 	batch    ops.Batch
 	rows     []outputRow
+	drafts   drafts
 	params   []ops.Sampling
 	results  []ops.Sampled
 	out      outbox
@@ -62,6 +64,7 @@ type Engine struct {
 type outputRow struct {
 	owner    *sequence
 	position int
+	draft    []int32 // what is guessed to come from here on: the row verifies the first of it
 }
 
 // Loaded is a model that is ready to run, the backend that it is on, and how
@@ -74,6 +77,9 @@ type Loaded struct {
 	Budget     int  // tokens of a step in which requests decode; 0 means as many as a step can hold
 	Spacing    int  // fewest ids between two snapshots in the middle of a prompt; 0 means 256
 	NoPrefixes bool // keep nothing of requests that have ended
+	Speculate  bool // verify drafts where they bring tokens faster
+
+	choose func(sequences, tokens int, drafts []draft.Draft) []int // nil: a draft.Policy
 }
 
 // Start runs load on the engine's own goroutine and returns when it has ended.
@@ -114,11 +120,15 @@ func (e *Engine) take(loaded Loaded) {
 		Config: kv.Config{
 			Pages: l.Pages, PageSize: l.PageSize, Slots: l.Sequences,
 			Recurrent: loaded.Model.Recurrent(), Prefixes: !loaded.NoPrefixes,
-			Snapshots: l.Snapshots, HostSnapshots: l.HostSnapshots, Least: min(l.PageSize, leastReuse),
+			Snapshots: l.Snapshots, HostSnapshots: l.HostSnapshots, Spares: l.Spares, Least: min(l.PageSize, leastReuse),
 		},
 		Tokens: l.Tokens, Budget: loaded.Budget, Outputs: l.Outputs, Spacing: loaded.Spacing,
 	})
 	e.results = make([]ops.Sampled, l.Outputs)
+	e.drafts.policy.Recurrent = loaded.Model.Recurrent()
+	if e.choose == nil {
+		e.choose = e.drafts.policy.Choose
+	}
 	e.count()
 }
 
@@ -131,6 +141,9 @@ func (e *Engine) Submit(ctx context.Context, r Request) (*Stream, error) {
 		return nil, err
 	}
 	q := newSequence(ctx, r, &e.out)
+	if e.Speculate && r.generates() && r.Constraint == nil {
+		q.drafter = draft.NewLookup(r.IDs, &e.drafts.experience)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if err := e.accepts(q); err != nil {

@@ -15,6 +15,7 @@ func (e *Engine) loop() {
 		}
 		e.receive()
 		e.handOut()
+		e.draft()
 		t := e.schedule.Next()
 		e.admitted(t)
 		if err := e.run(t); err != nil {
@@ -125,6 +126,7 @@ func (e *Engine) rest() {
 	}
 	e.mu.Unlock()
 	<-e.wake
+	e.drafts.last = time.Time{}
 }
 
 // handOut puts the state of the engine into its metrics, and gives the readers of

@@ -27,11 +27,14 @@ type Metrics struct {
 	Cancelled uint64
 	Failed    uint64
 
-	Steps        uint64
-	Preempted    uint64 // times that a sequence had to give way
-	PromptTokens uint64 // computed in prompt passes
-	ReusedTokens uint64 // of prompts, that were computed before
-	OutputTokens uint64 // sampled
+	Steps          uint64
+	Preempted      uint64 // times that a sequence had to give way
+	PromptTokens   uint64 // computed in prompt passes
+	ReusedTokens   uint64 // of prompts, that were computed before
+	OutputTokens   uint64 // sampled
+	Drafts         uint64 // that were verified
+	DraftedTokens  uint64 // ids of them
+	AcceptedTokens uint64 // of those; they are among the output
 
 	PromptRate float64 // tokens/s over the last ten seconds
 	OutputRate float64
@@ -121,7 +124,7 @@ func (m *meter) tokens(rows []outputRow, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := 0
-	for _, row := range rows {
+	for i, row := range rows {
 		q := row.owner
 		if !q.r.generates() {
 			continue
@@ -129,6 +132,8 @@ func (m *meter) tokens(rows []outputRow, now time.Time) {
 		n++
 		if q.first.IsZero() {
 			m.m.FirstToken.observe(now.Sub(q.queued))
+		} else if i > 0 && rows[i-1].owner == q {
+			m.m.InterToken.observe(0)
 		} else {
 			m.m.InterToken.observe(now.Sub(q.lastToken))
 		}

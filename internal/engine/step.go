@@ -20,6 +20,7 @@ func (e *Engine) run(t *scheduler.Step) error {
 		now := time.Now()
 		e.schedule.Computed()
 		e.meter.step(t, now.Sub(start), now)
+		e.measure(t, e.verify(), now)
 		e.deliver(now)
 	}
 	for _, s := range t.Complete {
@@ -37,8 +38,8 @@ func (e *Engine) pack(t *scheduler.Step) {
 	for i := range t.Pieces {
 		p := &t.Pieces[i]
 		e.packRows(p)
-		b.Tokens = append(b.Tokens, p.IDs[p.From:p.To]...)
-		for at := p.From; at < p.To; at++ {
+		b.Tokens = append(append(b.Tokens, p.IDs[p.From:p.To]...), p.Drafted...)
+		for at := p.From; at < p.From+p.Tokens(); at++ {
 			b.Positions = append(b.Positions, int32(at))
 		}
 		b.Start = append(b.Start, int32(len(b.Tokens)))
@@ -54,16 +55,17 @@ func (e *Engine) packRows(p *scheduler.Piece) {
 	if q.r.generates() {
 		from = p.To - 1 // no other can be wanted
 	}
-	for at := from; at < p.To; at++ {
-		if !p.Wants(at) {
+	for at := from; at < p.From+p.Tokens(); at++ {
+		if at < p.To && !p.Wants(at) {
 			continue
 		}
 		b.Outputs = append(b.Outputs, int32(len(b.Tokens)+at-p.From))
-		e.rows = append(e.rows, outputRow{q, at})
+		before := max(0, at+1-p.To) // ids of the draft
+		e.rows = append(e.rows, outputRow{q, at, p.Drafted[before:]})
 		if q.r.Pooling != NoPooling {
 			b.Hidden++
 		} else {
-			e.params = append(e.params, q.sampling(at))
+			e.params = append(e.params, q.sampling(at, p.Drafted[:before]))
 		}
 	}
 }
@@ -73,7 +75,8 @@ func (e *Engine) packPages(t *scheduler.Step) {
 	b := &e.batch
 	b.Pages, b.MaxPages = b.Pages[:0], 1
 	for i := range t.Pieces {
-		b.MaxPages = max(b.MaxPages, e.schedule.Need(t.Pieces[i].To))
+		p := &t.Pieces[i]
+		b.MaxPages = max(b.MaxPages, e.schedule.Need(p.From+p.Tokens()))
 	}
 	for i := range t.Pieces {
 		pages := t.Pieces[i].Pages()

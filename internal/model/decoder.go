@@ -91,6 +91,7 @@ type Limits struct {
 	PageSize  int // positions in a page
 
 	Snapshots     int // rows of recurrent state behind those of the sequences
+	Spares        int // rows behind those, for states that may have to be put back
 	HostSnapshots int // rows of recurrent state in host memory
 }
 
@@ -109,7 +110,7 @@ type memory struct {
 // and by slot or snapshot.
 type kept struct {
 	caches []ops.Cache
-	states []ops.Tensor // [sequences+snapshots, width]
+	states []ops.Tensor // [sequences+snapshots+spares, width]
 	host   []ops.Tensor // [host snapshots, width], for each of states
 }
 
@@ -149,10 +150,10 @@ func (a *allocator) cache(kvHeads, headDim int) ops.Cache {
 	return c
 }
 
-// state reserves a row of the given width for each sequence and each snapshot.
+// state reserves a row of the given width for each sequence, snapshot and spare.
 func (a *allocator) state(width int) ops.Tensor {
 	l := a.limits
-	t := get(a, func() (ops.Tensor, error) { return a.to.State(l.Sequences+l.Snapshots, width) })
+	t := get(a, func() (ops.Tensor, error) { return a.to.State(l.Sequences+l.Snapshots+l.Spares, width) })
 	a.kept.states = append(a.kept.states, t)
 	if l.HostSnapshots > 0 {
 		h := get(a, func() (ops.Tensor, error) { return a.to.HostState(l.HostSnapshots, width) })

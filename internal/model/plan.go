@@ -52,7 +52,7 @@ func (a *Account) Measure(limits Limits, types Types) error {
 	activation := types.Act.Size()
 	to := &counter{activation: int64(activation)}
 	limits.Pages, limits.Sequences = 1, 1
-	limits.Snapshots, limits.HostSnapshots = 0, 0
+	limits.Snapshots, limits.Spares, limits.HostSnapshots = 0, 0, 0
 	if _, err := a.decoder.allocate(to, limits); err != nil {
 		return err
 	}

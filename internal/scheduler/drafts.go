@@ -1,5 +1,22 @@
 package scheduler
 
+// Decoding returns the sequences that the next step is to lead to their next
+// ids, in order, unless they have to give way. It is to be called when the
+// results of all steps are known. The list is valid until the next call.
+func (s *Scheduler) Decoding() []*Sequence {
+	s.decoding = s.decoding[:0]
+	for _, q := range s.running {
+		if s.settle(q); q.decoding() && q.Fed >= q.prompt {
+			s.decoding = append(s.decoding, q)
+		}
+	}
+	return s.decoding
+}
+
+// Behind returns how many ids are left to compute, the last of which leads to
+// the next one.
+func (q *Sequence) Behind() int { return len(q.IDs) - q.Fed }
+
 // draft adds to the pieces that decode the drafts of what comes next, as far as
 // there is room. Each id of a draft takes a token and an output of the step, but
 // none that others need: every slot keeps one of both, and what a piece computes

@@ -151,6 +151,7 @@ type Scheduler struct {
 	preempted int  // so far
 	step      Step
 	prompts   []Piece
+	decoding  []*Sequence // as listed last
 }
 
 // New returns a scheduler without requests.
