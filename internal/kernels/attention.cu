@@ -1,5 +1,6 @@
 // Attention over cached keys and values, for tokens that come one a sequence
-// (decoding), and a plain kernel for all types and sizes.
+// (decoding) or a few (verifying a draft), and a plain kernel for all types and
+// sizes.
 //
 //   out[i, h] = Σ_p softmax_p(Scale · q[i, h]·k[p]) · v[p],  p up to the token's position
 //
@@ -7,7 +8,7 @@
 // share the positions. Any type, heads of up to 256.
 //
 // attend_decode_A_D_H: a block for each up to H query heads of a key head (x),
-// sequence (y) and split (z), four warps. D is the head size rounded up. A warp
+// sequence of one token or, with rows set, token (y) and split (z), four warps. D is the head size rounded up. A warp
 // takes 16 positions at a time straight from memory into the registers of the
 // tensor cores, without shared memory or barriers:
 //
@@ -131,6 +132,8 @@ __device__ __forceinline__ uint32_t word(const uint4 &v, int i) { return i == 0 
 // Range is the work of one block.
 struct Range {
     int token, first, last; // the token and the positions that it sees
+    int fresh;              // positions before the first one that is new in this step
+    const int *pages;
     int begin, end;         // tiles of this block
     int active;             // blocks that have work
     bool ends;              // the token's own position is among the block's
@@ -138,10 +141,12 @@ struct Range {
 
 __device__ __forceinline__ Range range_of(const Attend &a, const Step &step) {
     Range r = {};
-    const int sequence = blockIdx.y;
-    r.token = step.start[sequence];
-    if (step.start[sequence + 1] - r.token != 1) return r;
+    const int sequence = a.rows ? step.owner[blockIdx.y] : blockIdx.y, start = step.start[sequence];
+    r.token = a.rows ? blockIdx.y : start;
+    if (!a.rows && step.start[sequence + 1] - start != 1) return r;
     r.last = step.positions[r.token];
+    r.fresh = step.positions[start];
+    r.pages = step.pages + (long long)sequence * step.counts[COUNT_PAGES];
     r.first = a.window > 0 ? max(0, r.last + 1 - a.window) : 0;
     const int from = r.first / TILE, tiles = r.last / TILE - from + 1;
     const int each = max(a.min_tiles, (tiles + a.splits - 1) / a.splits);
@@ -477,13 +482,12 @@ template <class T, int D, int N> __device__ void attend_decode(const Attend &a, 
     dependency_launch();
 
     // The step's metadata were there before its first kernel, and all keys and
-    // values but the token's own before the step: they need not be waited for.
+    // values but the step's own before it: they need not be waited for.
     const Range r = range_of(a, step);
     if ((int)blockIdx.z >= r.active) {
         if (blockIdx.z == 0) dependency_wait(); // one block of a grid suffices
         return;
     }
-    const int *pages = step.pages + (long long)blockIdx.y * step.counts[COUNT_PAGES];
     Part<T, D, N> part;
     part.clear();
     const bool keeps = a.new_k && r.ends;
@@ -491,11 +495,11 @@ template <class T, int D, int N> __device__ void attend_decode(const Attend &a, 
     const int stored = keeps ? r.last - 1 : r.last;                     // the last position in the cache
     int tile = r.begin + warp;
     auto rows_of = [&](int tile) {
-        return tile < r.end ? cache_row(a, pages, kv_head, TILE * tile + (lane & 15), r.first, stored) : -1;
+        return tile < r.end ? cache_row(a, r.pages, kv_head, TILE * tile + (lane & 15), r.first, stored) : -1;
     };
-    const int row = keeps && part_of == 0 ? cache_row(a, pages, kv_head, r.last, r.first, r.last) : -1;
+    const int row = keeps && part_of == 0 ? cache_row(a, r.pages, kv_head, r.last, r.first, r.last) : -1;
     // All of a tile's keys and values may have been there before the step.
-    const bool old = keeps || TILE * tile + TILE - 1 < r.last;
+    const bool old = keeps || TILE * tile + TILE - 1 < r.fresh;
     const float scale = a.scale * LOG2E;
     int rows = rows_of(tile);
     if (!old) dependency_wait();

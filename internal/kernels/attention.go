@@ -79,7 +79,7 @@ type attendArgs struct {
 
 	newK, newV, angles     cuda.DevicePtr // attend_decode with append
 	kStride, vStride, half int32
-	_                      int32
+	rows                   int32
 }
 
 func attendArgsOf(out, q ops.Tensor, a *ops.Attention, c ops.Cache) attendArgs {
@@ -92,7 +92,9 @@ func attendArgsOf(out, q ops.Tensor, a *ops.Attention, c ops.Cache) attendArgs {
 }
 
 // Attend leaves sequences of one token to attend_decode and pieces of prompts
-// to attend_prompt; a batch may hold both. Types, sizes and addresses that the
+// to attend_prompt; a batch may hold both. A batch of nothing but short pieces
+// goes to attend_decode token by token, which reads a sequence's keys once for
+// each but is split along the sequence. Types, sizes and addresses that the
 // tensor cores cannot take go to attend_plain.
 func (b *Backend) Attend(out, q ops.Tensor, a *ops.Attention, c ops.Cache) {
 	if b.later(&operation{kind: opAttend, out: out, in: [3]ops.Tensor{q}, attention: a, cache: c}) {
@@ -104,6 +106,11 @@ func (b *Backend) Attend(out, q ops.Tensor, a *ops.Attention, c ops.Cache) {
 	args := attendArgsOf(out, q, a, c)
 	if b.attention.decode == nil || !regular(out, q, a) {
 		b.attendPlain(&args, q.Rows, a)
+		return
+	}
+	if b.short() {
+		args.rows = 1
+		b.attendDecode(&args, b.step.n, a)
 		return
 	}
 	single, tiles := true, 0
@@ -173,6 +180,7 @@ func (b *Backend) attendPlain(args *attendArgs, tokens int, a *ops.Attention) {
 	b.launch(b.attention.plain, cuda.Dim{X: a.Heads, Y: tokens}, cuda.Dim{X: plainThreads}, 0, p)
 }
 
+// attendDecode takes sequences of a token each, or so many tokens.
 func (b *Backend) attendDecode(args *attendArgs, sequences int, a *ops.Attention) {
 	k := &b.attention
 	shape, parts := decodeShapeOf(a)

@@ -43,6 +43,14 @@ type staging struct {
 	copied *cuda.Event
 }
 
+// shortPiece is the most tokens of a piece that is treated like a few single
+// tokens: the newest one of a sequence, and a draft of what follows.
+const shortPiece = 16
+
+// short reports whether the step holds nothing but short pieces, and not only
+// single tokens.
+func (b *Backend) short() bool { return b.step.pieces > 1 && b.step.pieces <= shortPiece }
+
 // stagings is the number of steps that may be under way at once.
 const stagings = 4
 

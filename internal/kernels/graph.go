@@ -8,8 +8,8 @@ import (
 	"github.com/godwit-llm/godwit/internal/ops"
 )
 
-// graphs holds decode steps – a token of each sequence – as CUDA graphs: one
-// launch takes the place of hundreds.
+// graphs holds decode steps – a token of each sequence, or a few of one – as CUDA
+// graphs: one launch takes the place of hundreds.
 //
 // The first step of a size runs as usual, and reserves what it needs. So does
 // the second, whose operations are noted; Sample then has the driver record
@@ -20,7 +20,7 @@ import (
 // slow to come, never wrong.
 //
 // A graph holds addresses and launch shapes. Of the batch, they depend on the
-// numbers of tokens and outputs; the rest of the batch lies on the device. What
+// numbers of tokens, sequences and outputs; the rest of the batch lies on the device. What
 // else they depend on is in place after the first step of a size, or replaced
 // under step.moved, which makes all graphs void.
 type graphs struct {
@@ -47,7 +47,7 @@ const (
 const mostGraphs = 64
 
 // stepSize is what the launches of a decode step depend on.
-type stepSize struct{ tokens, outputs int }
+type stepSize struct{ tokens, sequences, outputs int }
 
 // recorded is what is known of the decode steps of a size.
 type recorded struct {
@@ -202,7 +202,7 @@ func (b *Backend) settle() {
 func (b *Backend) choose() error {
 	g, st := &b.graphs, &b.step
 	g.mode, g.current, g.next = plain, nil, 0
-	if b.opt.Eager || st.r == 0 || st.batch.Hidden > 0 || st.pieces != 1 || st.s != st.n {
+	if b.opt.Eager || st.r == 0 || st.batch.Hidden > 0 || !b.singles() && !(b.short() && st.s == 1) {
 		return nil
 	}
 	if g.moved != st.moved {
@@ -211,7 +211,7 @@ func (b *Backend) choose() error {
 		}
 		g.moved = st.moved
 	}
-	e, err := g.entry(stepSize{st.n, st.r})
+	e, err := g.entry(stepSize{st.n, st.s, st.r})
 	if err != nil {
 		return err
 	}

@@ -235,6 +235,42 @@ func TestDecodeStepsBecomeGraphs(t *testing.T) {
 	}
 }
 
+// TestShortPiecesBecomeGraphs: so do steps with a few tokens of one sequence,
+// those of each number and each number of outputs for themselves.
+func TestShortPiecesBecomeGraphs(t *testing.T) {
+	f := roomy(t)
+	m := newTiny(t, onFake(t, f, Options{Act: ops.BF16}), 8)
+	m.addMamba(8, 16, 1, 128)
+	m.begin(1, 24) // makes room for angles
+	m.sample(m.forward())
+	kernels := tinyKernels + 8*tinyLayers - 1 // keys are stored and windows moved by kernels of their own; the last norm is part of a product
+	for round := range 2 {
+		for _, tokens := range []int{2, 4, shortPiece, shortPiece + 1} {
+			for i, want := range [][2]int{{kernels, 0}, {2 * kernels, 0}, {0, 1}} {
+				switch {
+				case tokens > shortPiece:
+					want = [2]int{kernels, 0}
+				case round > 0:
+					want = [2]int{0, 1}
+				}
+				m.fed = 0
+				kernels, graphs := calls(f, func() { m.begin(1, tokens); m.sample(m.forward()) })
+				ranAs(t, fmt.Sprintf("round %d, %d tokens, step %d", round, tokens, i), kernels, graphs, want[0], want[1])
+			}
+		}
+	}
+	m.fed = 0
+	m.begin(1, 4)
+	m.batch.Outputs = []int32{2, 3}
+	m.must(m.Begin(&m.batch))
+	if m.graphs.mode != plain {
+		t.Error("a graph for one output was taken for two")
+	}
+	if m.sample(m.forward()); m.graphs.err != nil {
+		t.Error(m.graphs.err)
+	}
+}
+
 // TestGraphsRunTheSameKernels: a graph launches what the steps before it did,
 // in their order.
 func TestGraphsRunTheSameKernels(t *testing.T) {
@@ -465,6 +501,36 @@ func TestGraphsComputeTheSame(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestGraphsOfShortPiecesComputeTheSame compares steps of a few tokens of one
+// sequence with and without graphs, bit by bit.
+func TestGraphsOfShortPiecesComputeTheSame(t *testing.T) {
+	for _, act := range activationTypes {
+		t.Run(act.String(), func(t *testing.T) {
+			var values [2][][]float32
+			for i := range values {
+				m := newTiny(t, onDevice(t, Options{Act: act, Eager: i == 0}).Backend, 2)
+				m.addMamba(8, 64, 1, 128)
+				for step, tokens := range []int{3, 4, 3, 4, 3, 4, 3, 4, 1, 5} {
+					m.begin(1, tokens)
+					logits := m.forward()
+					if got, want := m.graphs.mode == replaying, i == 1 && step > 3 && step < 8; got != want {
+						t.Errorf("step %d is a graph: %v, want %v (%v)", step, got, want, m.graphs.err)
+					}
+					m.sample(logits)
+					out := make([]float32, logits.Rows*logits.Cols)
+					m.must(m.Read(out, logits))
+					values[i] = append(values[i], out)
+				}
+			}
+			for step := range values[0] {
+				if !slices.Equal(values[0][step], values[1][step]) {
+					t.Fatalf("step %d: values differ", step)
+				}
+			}
+		})
 	}
 }
 

@@ -163,7 +163,7 @@ func TestScanLengths(t *testing.T) {
 				{heads: 4, headDim: 24, groups: 2, state: 64, dtMax: infinite, shift: -2},
 				{heads: 4, headDim: 72, groups: 1, state: 256, dtMax: infinite, shift: -4},
 			} {
-				for _, n := range []int{1, 2, 63, 64, 65, 127, 128, 129, 255, 256, 257, 1000} {
+				for _, n := range []int{1, 2, 16, 17, 63, 64, 65, 127, 128, 129, 255, 256, 257, 1000} {
 					whole, pieces := c.recurrence(s), []brought{{-n, 3, 0, 1}}
 					c.recurrent(pieces, func(b *ops.Batch) { whole.step(fmt.Sprintf("%s, %d tokens", s, n), b) })
 					c.recurrent(cutAtRandom(c.rng, n), func(b *ops.Batch) {
@@ -234,6 +234,8 @@ func TestScanLaunches(t *testing.T) {
 	}{
 		{64, []int32{0, 1, 2, 3}, []string{fmt.Sprintf(single, 3)}},
 		{64, []int32{0, 1, 2, 20}, []string{fmt.Sprintf(single, 3), fmt.Sprintf(chunks, 1)}},
+		{64, []int32{0, 1, 9}, []string{fmt.Sprintf(single, 2)}},
+		{64, []int32{0, 16}, []string{fmt.Sprintf(single, 1)}},
 		{64, []int32{0, 18}, []string{fmt.Sprintf(chunks, 1)}},
 		{64, []int32{0, 2048, 2049}, []string{
 			fmt.Sprintf(single, 2), "chunk_states_128_4 [64 5 1] 128", "chunk_join [1024 1 1] 128", fmt.Sprintf(chunks, 5),
