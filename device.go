@@ -166,7 +166,7 @@ func (m *Model) placeCUDA(d *model.Definition, opts Options, ordinal int) (_ eng
 // sharing says how requests share a model that is loaded.
 func (m *Model) sharing(opts Options, l engine.Loaded) engine.Loaded {
 	l.Context, l.Budget, l.Spacing = m.plan.Context, m.plan.stepTokens, m.plan.spacing
-	l.Queue, l.NoPrefixes = opts.QueueLimit, opts.NoPrefixCache
+	l.Queue, l.NoPrefixes, l.Speculate = opts.QueueLimit, opts.NoPrefixCache, opts.Speculation == speculate
 	return l
 }
 

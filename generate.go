@@ -96,13 +96,15 @@ type Result struct {
 // prompt; DecodeTokens counts those of the steps after it, including an id
 // that ended the generation.
 type Stats struct {
-	QueueSeconds  float64 // before it began
-	PromptTokens  int
-	ReusedTokens  int // of the prompt, that an earlier request had computed
-	PromptSeconds float64
-	DecodeTokens  int
-	DecodeSeconds float64
-	Preempted     int // times that it had to give way to others
+	QueueSeconds   float64 // before it began
+	PromptTokens   int
+	ReusedTokens   int // of the prompt, that an earlier request had computed
+	PromptSeconds  float64
+	DecodeTokens   int
+	DecodeSeconds  float64
+	DraftedTokens  int // that were verified along with others
+	AcceptedTokens int // of them; they are among DecodeTokens
+	Preempted      int // times that it had to give way to others
 }
 
 // TokensPerSecond returns the rate of decoding; 0 if there was none.
@@ -386,6 +388,7 @@ func (g *Generation) close(reason string) {
 	g.result.Stats = Stats{
 		QueueSeconds: o.Queued.Seconds(), PromptTokens: len(g.result.PromptIDs), ReusedTokens: o.ReusedTokens, PromptSeconds: o.PromptTime.Seconds(),
 		DecodeTokens: o.DecodedTokens, DecodeSeconds: o.DecodeTime.Seconds(),
+		DraftedTokens: o.DraftedTokens, AcceptedTokens: o.AcceptedTokens,
 		Preempted: o.Preemptions,
 	}
 }

@@ -41,6 +41,12 @@ type Options struct {
 	Memory       float64 // share of the free memory that may be used; 0 means 0.5 of the main memory, 0.9 of a GPU's
 	Threads      int     // on the CPU; 0 means one for every core
 
+	// Speculation says whether tokens that are likely to follow are computed along
+	// with the one that leads to them, and accepted where the model chooses them
+	// itself: "auto", where that was measured to bring tokens faster, or "off" (or
+	// ""). Output is what it is without.
+	Speculation string
+
 	// What is kept of requests that have ended, for those with the same beginning.
 	NoPrefixCache  bool  // keep nothing
 	SnapshotMemory int64 // bytes for recurrent states (Mamba-2); 0 means a quarter of what the weights leave, at most 4 a sequence and 16 more
@@ -175,6 +181,12 @@ func assemble(name string, opts Options, fill func(*Model) error) (*Model, error
 	return m, nil
 }
 
+// The values of Options.Speculation.
+const (
+	speculate     = "auto"
+	noSpeculation = "off"
+)
+
 // check refuses values that have no meaning.
 func (o Options) check() error {
 	if kind, _ := cutDevice(o.Device); kind == "" {
@@ -182,6 +194,9 @@ func (o Options) check() error {
 	}
 	if err := checkType(o.DType); err != nil {
 		return err
+	}
+	if o.Speculation != "" && o.Speculation != speculate && o.Speculation != noSpeculation {
+		return &Error{Class: ErrRequest, Err: fmt.Errorf("speculation is %q, want %s or %s", o.Speculation, speculate, noSpeculation)}
 	}
 	for _, v := range []struct {
 		name        string

@@ -31,6 +31,10 @@ type Metrics struct {
 	ReusedTokens uint64 // of prompts, that were computed before
 	OutputTokens uint64 // sampled
 
+	Drafts         uint64 // guesses of what follows that were verified (Options.Speculation)
+	DraftedTokens  uint64 // of them
+	AcceptedTokens uint64 // of those, that the model chose; they are among OutputTokens
+
 	PromptRate float64 // tokens/s over the last ten seconds
 	OutputRate float64
 
@@ -98,6 +102,7 @@ func (m *Model) Metrics() Metrics {
 		Submitted: e.Submitted, Refused: e.Refused, Finished: e.Finished, Cancelled: e.Cancelled, Failed: e.Failed,
 		Steps: e.Steps, Preempted: e.Preempted,
 		PromptTokens: e.PromptTokens, ReusedTokens: e.ReusedTokens, OutputTokens: e.OutputTokens,
+		Drafts: e.Drafts, DraftedTokens: e.DraftedTokens, AcceptedTokens: e.AcceptedTokens,
 		Prefixes:   prefixLookups(e.Lookups),
 		PromptRate: e.PromptRate, OutputRate: e.OutputRate,
 		StepTime: histogram(e.StepTime), QueueTime: histogram(e.QueueTime),

@@ -23,6 +23,7 @@ import (
 type benchFlags struct {
 	model, config         string
 	device, dtype         string
+	speculation           string
 	prompt, decode        string
 	batch, concurrency    string
 	repeat, warmup        int
@@ -67,6 +68,7 @@ func benchCommand(c *console) *cobra.Command {
 	fl.IntVar(&f.load.MaxSequences, "max-sequences", 0, "load: requests that run at a time; others wait (default: the largest concurrency, 256 without a limit)")
 	fl.IntVar(&f.stepTokens, "step-tokens", 0, "tokens of a step that decoding requests share with prompts (default: what suits the device)")
 	fl.Float64Var(&f.memory, "memory", 0, "share of the free memory that may be used (default: 0.5 of the main memory, 0.9 of a GPU's)")
+	speculateFlag(cmd, &f.speculation)
 	fl.BoolVar(&f.noPrefixCache, "no-prefix-cache", false, "keep nothing of ended requests for those with the same beginning")
 	fl.BoolVar(&f.asJSON, "json", false, "print one JSON object instead of a table")
 	return cmd
@@ -174,7 +176,7 @@ func (f *benchFlags) name() string {
 func (f *benchFlags) open(ctx context.Context, c *console, opts godwit.Options, event func(godwit.Event)) (*godwit.Model, error) {
 	opts.Device, opts.DType, opts.OnEvent = f.device, f.dtype, event
 	opts.StepTokens, opts.NoPrefixCache = f.stepTokens, f.noPrefixCache
-	opts.Memory = f.memory
+	opts.Memory, opts.Speculation = f.memory, f.speculation
 	if f.config == "" {
 		dir, err := modelDir(ctx, c, f.model, hub.Model)
 		if err != nil {

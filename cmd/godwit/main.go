@@ -147,6 +147,13 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// speculateFlag registers --speculate.
+func speculateFlag(cmd *cobra.Command, value *string) {
+	fl := cmd.Flags()
+	fl.StringVar(value, "speculate", "off", "auto or off: guess from the text so far what follows, and verify several tokens at once where that is faster; the text is the same")
+	fl.Lookup("speculate").NoOptDefVal = "auto"
+}
+
 // dtypeHelp explains --dtype.
 const dtypeHelp = "type that a GPU computes in: float32, bfloat16, float16, or auto, the one most weights are stored in"
 

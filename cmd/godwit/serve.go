@@ -78,6 +78,7 @@ func (f *serveFlags) register(cmd *cobra.Command) {
 	fl.IntVar(&f.load.QueueLimit, "max-queue", 0, "requests that may wait; more get status 429 (default 1024)")
 	fl.Float64Var(&f.load.Memory, "memory", 0, "share of the free memory that may be used (default: 0.5 of the main memory, 0.9 of a GPU's)")
 	fl.IntVar(&f.load.StepTokens, "step-tokens", 0, "tokens of a step that decoding requests share with prompts (default: what suits the device)")
+	speculateFlag(cmd, &f.load.Speculation)
 	fl.BoolVar(&f.load.NoPrefixCache, "no-prefix-cache", false, "keep nothing of ended requests for those with the same beginning")
 	fl.Int64Var(&f.load.SnapshotMemory, "snapshot-memory", 0, "bytes for kept recurrent states (default: a part of what the weights leave)")
 	fl.Int64Var(&f.load.HostMemory, "host-memory", 0, "bytes of host memory for states that the device has no room for (default: none)")
