@@ -45,8 +45,10 @@ type Request struct {
 	Stop      []string  // texts that end the generation and are not part of it
 	StopIDs   []int32   // ids that end it, besides the checkpoint's own
 	IgnoreEOS bool      // do not stop at the checkpoint's end-of-text ids
-	TopLogs   int       // report this many most likely tokens with each token
-	Grammar   *Grammar  // limits the text, or the content of a reply behind its reasoning; nil: anything goes
+
+	NoSpeculation bool     // one token a step, whatever Options.Speculation says
+	TopLogs       int      // report this many most likely tokens with each token
+	Grammar       *Grammar // limits the text, or the content of a reply behind its reasoning; nil: anything goes
 }
 
 // Sampling says how tokens are chosen. The zero value takes the most likely
@@ -166,7 +168,7 @@ func (m *Model) Start(ctx context.Context, r Request) (*Generation, error) {
 	if err := g.read(m, r, p.start); err != nil {
 		return nil, err
 	}
-	q := engine.Request{IDs: p.ids, Marks: p.marks, MaxTokens: r.MaxTokens, Stop: m.stopIDs(r), Top: r.TopLogs, Priority: r.Priority, Sampling: sampling.engine(r.Seed)}
+	q := engine.Request{IDs: p.ids, Marks: p.marks, MaxTokens: r.MaxTokens, Stop: m.stopIDs(r), Top: r.TopLogs, Priority: r.Priority, NoDrafts: r.NoSpeculation, Sampling: sampling.engine(r.Seed)}
 	if q.MaxTokens == 0 {
 		q.MaxTokens = 128
 	}

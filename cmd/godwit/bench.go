@@ -175,7 +175,7 @@ func (f *benchFlags) name() string {
 // open opens the model.
 func (f *benchFlags) open(ctx context.Context, c *console, opts godwit.Options, event func(godwit.Event)) (*godwit.Model, error) {
 	opts.Device, opts.DType, opts.OnEvent = f.device, f.dtype, event
-	opts.StepTokens, opts.NoPrefixCache = f.stepTokens, f.noPrefixCache
+	opts.StepTokens, opts.NoPrefixCache = f.stepTokens, opts.NoPrefixCache || f.noPrefixCache
 	opts.Memory, opts.Speculation = f.memory, f.speculation
 	if f.config == "" {
 		dir, err := modelDir(ctx, c, f.model, hub.Model)

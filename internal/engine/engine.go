@@ -141,7 +141,7 @@ func (e *Engine) Submit(ctx context.Context, r Request) (*Stream, error) {
 		return nil, err
 	}
 	q := newSequence(ctx, r, &e.out)
-	if e.Speculate && r.generates() && r.Constraint == nil {
+	if e.Speculate && r.generates() && r.Constraint == nil && !r.NoDrafts {
 		q.drafter = draft.NewLookup(r.IDs, &e.drafts.experience)
 	}
 	e.mu.Lock()

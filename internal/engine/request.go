@@ -18,6 +18,8 @@ type Request struct {
 	Top       int // most likely tokens to report beside each token
 	Priority  int // the higher goes first
 
+	NoDrafts bool // verify none, where the engine does
+
 	Constraint Constraint // not nil: narrows the choice of new tokens
 
 	Score   bool    // the log-probabilities of IDs
