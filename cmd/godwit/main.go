@@ -148,10 +148,26 @@ func noArgs(cmd *cobra.Command, args []string) error {
 }
 
 // speculateFlag registers --speculate.
-func speculateFlag(cmd *cobra.Command, value *string) {
+func speculateFlag(cmd *cobra.Command, to *string) {
+	*to = "off"
 	fl := cmd.Flags()
-	fl.StringVar(value, "speculate", "off", "auto or off: guess from the text so far what follows, and verify several tokens at once where that is faster; the text is the same")
+	fl.Var(speculation{to}, "speculate", "auto or off: guess from the text so far what follows, and verify several tokens at once where that is faster; the text is the same")
 	fl.Lookup("speculate").NoOptDefVal = "auto"
+}
+
+// speculation is the value of --speculate.
+type speculation struct{ to *string }
+
+func (s speculation) String() string { return *s.to }
+
+func (s speculation) Type() string { return "string" }
+
+func (s speculation) Set(value string) error {
+	if value != "auto" && value != "off" {
+		return errors.New("want auto or off")
+	}
+	*s.to = value
+	return nil
 }
 
 // dtypeHelp explains --dtype.

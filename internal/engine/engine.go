@@ -79,7 +79,8 @@ type Loaded struct {
 	NoPrefixes bool // keep nothing of requests that have ended
 	Speculate  bool // verify drafts where they bring tokens faster
 
-	choose func(sequences, tokens int, drafts []draft.Draft) []int // nil: a draft.Policy
+	drafter func(ids []int32) draft.Drafter                         // nil: draft.NewLookup
+	choose  func(sequences, tokens int, drafts []draft.Draft) []int // nil: a draft.Policy
 }
 
 // Start runs load on the engine's own goroutine and returns when it has ended.
@@ -129,6 +130,9 @@ func (e *Engine) take(loaded Loaded) {
 	if e.choose == nil {
 		e.choose = e.drafts.policy.Choose
 	}
+	if e.drafter == nil {
+		e.drafter = func(ids []int32) draft.Drafter { return draft.NewLookup(ids, &e.drafts.experience) }
+	}
 	e.count()
 }
 
@@ -142,7 +146,7 @@ func (e *Engine) Submit(ctx context.Context, r Request) (*Stream, error) {
 	}
 	q := newSequence(ctx, r, &e.out)
 	if e.Speculate && r.generates() && r.Constraint == nil && !r.NoDrafts {
-		q.drafter = draft.NewLookup(r.IDs, &e.drafts.experience)
+		q.drafter = e.drafter(r.IDs)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

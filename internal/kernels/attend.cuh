@@ -21,7 +21,6 @@ struct Attend {
     const void *new_k, *new_v; // [n, kv_heads, head_dim], or null
     const float2 *angles;      // [n, half] cosine and sine
     int k_stride, v_stride, half;
-    int rows; // a block row for each token of the step, not for each sequence of one token
 };
 
 constexpr float LOG2E = 1.4426950408889634f;

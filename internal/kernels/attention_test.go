@@ -188,7 +188,7 @@ func watchAttention(f *cudatest.Fake, seen *[]string) {
 	sizes := []int{int(unsafe.Sizeof(attendArgs{})), int(unsafe.Sizeof(metadata{}))}
 	names := []string{"attend_plain_bf16"}
 	for _, s := range decodeShapes {
-		names = append(names, fmt.Sprintf("attend_decode_bf16_%d_%d", s.dim, s.heads))
+		names = append(names, fmt.Sprintf("attend_decode_bf16_%d_%d", s.dim, s.heads), fmt.Sprintf("attend_rows_bf16_%d_%d", s.dim, s.heads))
 	}
 	for _, dim := range promptDims {
 		names = append(names, fmt.Sprintf("attend_prompt_bf16_%d", dim))
@@ -218,7 +218,7 @@ func TestAttendLaunches(t *testing.T) {
 	}{
 		{attendCase{24, 8, 128, 16, 0, 0, []span{{99, 1}}}, []string{fmt.Sprintf("attend_decode_bf16_128_8 [8 1 %d] 128", splits(8))}},
 		{attendCase{32, 2, 128, 16, 0, 8, []span{{99, 1}, {5, 1}}}, []string{fmt.Sprintf("attend_decode_bf16_128_16 [2 2 %d] 128", splits(4))}},
-		{attendCase{24, 8, 128, 16, 0, 0, []span{{99, 4}, {7, 1}}}, []string{fmt.Sprintf("attend_decode_bf16_128_8 [8 5 %d] 128", splits(40))}},
+		{attendCase{24, 8, 128, 16, 0, 0, []span{{99, 4}, {7, 1}}}, []string{fmt.Sprintf("attend_rows_bf16_128_8 [8 5 %d] 128", splits(40))}},
 		{attendCase{24, 8, 128, 16, 0, 0, []span{{99, 17}}}, []string{"attend_prompt_bf16_128 [24 1 1] 256"}},
 		{attendCase{4, 2, 12, 16, 0, 0, []span{{99, 1}, {0, 2}}}, []string{"attend_plain_bf16 [4 3 1] 128"}},
 		{attendCase{4, 2, 64, 16, 0, 3, []span{{99, 1}}}, []string{"attend_plain_bf16 [4 1 1] 128"}},
@@ -278,6 +278,7 @@ func TestAttendParameters(t *testing.T) {
 	}{
 		{b.attention.plain, []int{int(unsafe.Sizeof(attendArgs{})), int(unsafe.Sizeof(metadata{}))}},
 		{b.attention.decode[decodeShape{128, 8}], []int{int(unsafe.Sizeof(attendArgs{})), int(unsafe.Sizeof(metadata{}))}},
+		{b.attention.rows[decodeShape{128, 8}], []int{int(unsafe.Sizeof(attendArgs{})), int(unsafe.Sizeof(metadata{}))}},
 		{b.prompt.kernels[128], []int{int(unsafe.Sizeof(attendArgs{})), int(unsafe.Sizeof(metadata{}))}},
 		{b.sampler.kernel, []int{int(unsafe.Sizeof(sampleArgs{}))}},
 	} {
