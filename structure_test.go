@@ -32,6 +32,7 @@ var imports = map[string][]string{
 	"/internal/cuda/cudatest": {"/internal/cuda"},
 	"/internal/kernels":       {"/internal/cuda", "/internal/mmap", "/internal/ops", "/internal/vec"},
 	"/internal/disk":          {},
+	"/internal/draft":         {},
 	"/internal/hub":           {"/internal/disk"},
 	"/internal/hub/hubtest":   {},
 	"/internal/grammar":       {"/internal/regular"},

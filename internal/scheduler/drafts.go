@@ -20,13 +20,18 @@ func (q *Sequence) Behind() int { return len(q.IDs) - q.Fed }
 // draft adds to the pieces that decode the drafts of what comes next, as far as
 // there is room. Each id of a draft takes a token and an output of the step, but
 // none that others need: every slot keeps one of both, and what a piece computes
-// now bounds what it has to compute again, should its draft be wrong.
+// now bounds what it has to compute again, should its draft be wrong. While there
+// are prompts to compute, they keep half of what is left.
 func (s *Scheduler) draft() {
 	t := &s.step
 	for i := range t.Pieces {
 		t.Tokens += t.Pieces[i].Tokens()
 	}
-	room := min(s.Budget-t.Tokens-(s.Slots-len(t.Pieces)), s.Outputs-s.Slots)
+	room := s.Budget - t.Tokens - (s.Slots - len(t.Pieces))
+	if len(s.prompts) > 0 {
+		room /= 2
+	}
+	room = min(room, s.Outputs-s.Slots)
 	for i := range t.Pieces {
 		p := &t.Pieces[i]
 		if n := s.draftable(p, room); n > 0 {
