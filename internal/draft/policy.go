@@ -7,7 +7,9 @@ package draft
 // its own; the measurements tell.
 //
 // Whatever they tell, drafts must not cost more than they have brought and a
-// small share of the time: Policy keeps an account.
+// small share of the time: Policy keeps an account. It counts steps as what those
+// of their size usually take, so that a machine with much else to do does not
+// make drafts look dear by chance.
 //
 // The zero value is ready to use.
 type Policy struct {
@@ -15,6 +17,7 @@ type Policy struct {
 	Recurrent bool
 
 	plain    timings // of steps with a token of each sequence, by sequences
+	waited   timings // of those among them that waited for a draft in vain
 	verified timings // of other steps without prompts, by tokens
 	account  float64 // what drafts have brought, in plain steps
 	lengths  []int
@@ -24,7 +27,7 @@ type Policy struct {
 // in the long run, up to so much.
 const (
 	share  = 0.01
-	saving = 4
+	saving = 8
 )
 
 // gain is how much faster tokens must be expected to come for a draft to be
@@ -43,17 +46,23 @@ type Step struct {
 // Measured takes a step into account.
 func (p *Policy) Measured(s Step) {
 	p.plain.clock++
+	p.waited.clock++
 	p.verified.clock++
-	if s.Tokens == s.Sequences && !s.Waited {
+	plain, took := p.plain.at(s.Sequences), 0.0
+	switch {
+	case s.Tokens > s.Sequences:
+		p.verified.add(s.Tokens, s.Seconds)
+		took = p.verified.from(s.Sequences, plain, s.Tokens)
+	case s.Waited:
+		p.waited.add(s.Sequences, s.Seconds)
+		took = p.waited.from(s.Sequences, plain, s.Sequences)
+	default:
 		p.plain.add(s.Sequences, s.Seconds)
 		p.account = min(p.account+share, saving)
 		return
 	}
-	if s.Tokens > s.Sequences {
-		p.verified.add(s.Tokens, s.Seconds)
-	}
-	if plain := p.plain.at(s.Sequences); plain > 0 {
-		p.account = min(p.account+float64(s.Got)/float64(s.Sequences)-s.Seconds/plain, saving)
+	if plain > 0 {
+		p.account = min(p.account+float64(s.Got)/float64(s.Sequences)-took/plain, saving)
 	}
 }
 

@@ -20,9 +20,9 @@ type timing struct {
 }
 
 const (
-	remembered = 5    // of a size; the one in the middle counts
-	trusted    = 3    // fewer could be the first ones, which are slow
-	stale      = 2000 // steps later, a measurement is forgotten
+	remembered = 9    // of a size; the one in the middle counts
+	trusted    = 2    // fewer could be the first one, which is slow
+	stale      = 300  // steps later, a measurement is forgotten
 	exact      = 16   // sizes up to this are told apart
 	sizes      = exact + 4*12 + 1
 )
@@ -115,13 +115,13 @@ const slope = 0.01
 func (t *timings) between(sequences int, plain float64, n int) float64 {
 	low, lowTime := sequences, plain
 	for size := sizeOf(n) - 1; size > sizeOf(sequences); size-- {
-		if t.known(size, trusted) {
+		if t.known(size, 1) {
 			low, lowTime = numberOf(size), t.sizes[size].value()
 			break
 		}
 	}
 	for size := sizeOf(n) + 1; size < sizes; size++ {
-		if t.known(size, trusted) {
+		if t.known(size, 1) {
 			high, highTime := numberOf(size), t.sizes[size].value()
 			return lowTime + max(0, highTime-lowTime)*float64(n-low)/float64(high-low)
 		}
