@@ -70,13 +70,15 @@ func (e *Engine) packRows(p *scheduler.Piece) {
 	}
 }
 
-// packPages writes the page table, as wide as the longest sequence needs.
+// packPages writes the page table, as wide as the longest sequence needs, and
+// notes whether there are pieces of prompts.
 func (e *Engine) packPages(t *scheduler.Step) {
 	b := &e.batch
-	b.Pages, b.MaxPages = b.Pages[:0], 1
+	b.Pages, b.MaxPages, b.Decoding = b.Pages[:0], 1, true
 	for i := range t.Pieces {
 		p := &t.Pieces[i]
 		b.MaxPages = max(b.MaxPages, e.schedule.Need(p.From+p.Tokens()))
+		b.Decoding = b.Decoding && p.Decodes
 	}
 	for i := range t.Pieces {
 		pages := t.Pieces[i].Pages()

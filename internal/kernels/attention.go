@@ -96,8 +96,8 @@ func attendArgsOf(out, q ops.Tensor, a *ops.Attention, c ops.Cache) attendArgs {
 }
 
 // Attend leaves sequences of one token to attend_decode and pieces of prompts
-// to attend_prompt; a batch may hold both. A batch of nothing but short pieces
-// goes to attend_rows, which reads a sequence's keys once for each of its tokens
+// to attend_prompt; a batch may hold both. A step that verifies drafts goes
+// to attend_rows, which reads a sequence's keys once for each of its tokens
 // but is split along the sequence. Types, sizes and addresses that the
 // tensor cores cannot take go to attend_plain.
 func (b *Backend) Attend(out, q ops.Tensor, a *ops.Attention, c ops.Cache) {
@@ -112,7 +112,7 @@ func (b *Backend) Attend(out, q ops.Tensor, a *ops.Attention, c ops.Cache) {
 		b.attendPlain(&args, q.Rows, a)
 		return
 	}
-	if b.short() {
+	if b.verifies() {
 		b.attendSplit(b.attention.rows, &args, b.step.n, a)
 		return
 	}

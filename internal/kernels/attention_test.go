@@ -32,9 +32,10 @@ func (a attendCase) shape() *ops.Attention {
 
 // batch returns a step of the case, with pages in an order of their own.
 func (a attendCase) batch(perm func(n int) []int) *ops.Batch {
-	b := &ops.Batch{Start: []int32{0}}
+	b := &ops.Batch{Start: []int32{0}, Decoding: true}
 	total := 0
 	for _, s := range a.spans {
+		b.Decoding = b.Decoding && s.tokens <= shortPiece
 		pages := (s.past + s.tokens + a.page - 1) / a.page
 		b.MaxPages = max(b.MaxPages, pages)
 		total += pages
@@ -256,7 +257,7 @@ func TestAttendLaunches(t *testing.T) {
 func TestAttendDoesNotAllocate(t *testing.T) {
 	m := newHot(t, onFake(t, roomy(t), Options{Act: ops.BF16}))
 	m.step()
-	begin(t, m.Backend, []int32{0, 1, 2 + shortPiece})
+	begin(t, m.Backend, []int32{0, 1, 3})
 	h, x, q := m.h.Top(3), m.x.Top(3), m.qkv.Top(3).Columns(0, 64)
 	one := testing.AllocsPerRun(50, func() { m.Norm(h, x, m.norm) })
 	two := testing.AllocsPerRun(50, func() { m.Attend(h, q, m.attention, m.cache) })

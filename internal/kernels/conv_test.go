@@ -57,6 +57,7 @@ func (c *comparison) recurrent(steps []brought, run func(b *ops.Batch)) {
 			}
 			b.Start, b.Slots, b.Pages = append(b.Start, int32(len(b.Tokens))), append(b.Slots, int32(slot)), append(b.Pages, 0)
 		}
+		b.Decoding = c.rng.IntN(2) == 0 // what it is said to be for does not matter
 		c.begin(b)
 		run(b)
 	}

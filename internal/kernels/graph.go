@@ -202,7 +202,7 @@ func (b *Backend) settle() {
 func (b *Backend) choose() error {
 	g, st := &b.graphs, &b.step
 	g.mode, g.current, g.next = plain, nil, 0
-	if b.opt.Eager || st.r == 0 || st.batch.Hidden > 0 || !b.singles() && !(b.short() && st.s == 1) {
+	if b.opt.Eager || st.r == 0 || st.batch.Hidden > 0 || !b.singles() && !(b.verifies() && st.s == 1) {
 		return nil
 	}
 	if g.moved != st.moved {

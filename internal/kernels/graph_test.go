@@ -43,7 +43,8 @@ type tiny struct {
 	x, h, qkv, gate, last, logits ops.Tensor
 
 	batch   ops.Batch
-	fed     int // positions of each sequence
+	fed     int  // positions of each sequence
+	drafts  bool // pieces of several tokens verify drafts
 	ids     []int32
 	results []ops.Sampled
 	params  []ops.Sampling
@@ -126,7 +127,7 @@ func (m *tiny) begin(sequences, n int) {
 	b := &m.batch
 	const pages = tinyContext / tinyPage
 	b.Tokens, b.Positions, b.Start, b.MaxPages = b.Tokens[:0], b.Positions[:0], append(b.Start[:0], 0), pages
-	b.Pages, b.Slots, b.Outputs = b.Pages[:0], b.Slots[:0], b.Outputs[:0]
+	b.Pages, b.Slots, b.Outputs, b.Decoding = b.Pages[:0], b.Slots[:0], b.Outputs[:0], m.drafts
 	for s := range sequences {
 		for i := range n {
 			b.Tokens, b.Positions = append(b.Tokens, m.ids[s]), append(b.Positions, int32(m.fed+i))
@@ -235,12 +236,14 @@ func TestDecodeStepsBecomeGraphs(t *testing.T) {
 	}
 }
 
-// TestShortPiecesBecomeGraphs: so do steps with a few tokens of one sequence,
-// those of each number and each number of outputs for themselves.
-func TestShortPiecesBecomeGraphs(t *testing.T) {
+// TestDraftsBecomeGraphs: so do steps that verify a draft of one sequence, those
+// of each number of tokens and of outputs for themselves. Pieces of prompts do
+// not.
+func TestDraftsBecomeGraphs(t *testing.T) {
 	f := roomy(t)
 	m := newTiny(t, onFake(t, f, Options{Act: ops.BF16}), 8)
 	m.addMamba(8, 16, 1, 128)
+	m.drafts = true
 	m.begin(1, 24) // makes room for angles
 	m.sample(m.forward())
 	kernels := tinyKernels + 8*tinyLayers - 1 // keys are stored and windows moved by kernels of their own; the last norm is part of a product
@@ -265,6 +268,11 @@ func TestShortPiecesBecomeGraphs(t *testing.T) {
 	m.must(m.Begin(&m.batch))
 	if m.graphs.mode != plain {
 		t.Error("a graph for one output was taken for two")
+	}
+	m.sample(m.forward())
+	m.drafts = false
+	if m.begin(1, 2); m.graphs.mode != plain {
+		t.Error("a piece of a prompt was taken for a draft")
 	}
 	if m.sample(m.forward()); m.graphs.err != nil {
 		t.Error(m.graphs.err)
@@ -504,15 +512,16 @@ func TestGraphsComputeTheSame(t *testing.T) {
 	}
 }
 
-// TestGraphsOfShortPiecesComputeTheSame compares steps of a few tokens of one
+// TestGraphsOfDraftsComputeTheSame compares steps that verify drafts of one
 // sequence with and without graphs, bit by bit.
-func TestGraphsOfShortPiecesComputeTheSame(t *testing.T) {
+func TestGraphsOfDraftsComputeTheSame(t *testing.T) {
 	for _, act := range activationTypes {
 		t.Run(act.String(), func(t *testing.T) {
 			var values [2][][]float32
 			for i := range values {
 				m := newTiny(t, onDevice(t, Options{Act: act, Eager: i == 0}).Backend, 2)
 				m.addMamba(8, 64, 1, 128)
+				m.drafts = true
 				for step, tokens := range []int{3, 4, 3, 4, 3, 4, 3, 4, 1, 5} {
 					m.begin(1, tokens)
 					logits := m.forward()

@@ -57,8 +57,8 @@ func scanArgsOf(y, xbc, dt ops.Tensor, s *ops.SSM, state ops.Tensor) scanArgs {
 
 // Scan runs the recurrence of Mamba-2. xbc, dt and y are of the activation
 // type. Pieces of prompts go through the tensor cores in chunks where types,
-// sizes and addresses allow, everything else token by token, which is faster for
-// short pieces. It may be called once a step for each state.
+// sizes and addresses allow, everything else, and steps that verify drafts, token
+// by token. It may be called once a step for each state.
 func (b *Backend) Scan(y, xbc, dt ops.Tensor, s *ops.SSM, state ops.Tensor) {
 	if b.later(&operation{kind: opScan, out: y, in: [3]ops.Tensor{xbc, dt, state}, ssm: s}) {
 		return
@@ -78,7 +78,7 @@ func (b *Backend) Scan(y, xbc, dt ops.Tensor, s *ops.SSM, state ops.Tensor) {
 		return
 	}
 	shape, ok := b.chunks.shapeOf(s)
-	if b.singles() || b.short() || !ok || address(y)%4 != 0 || y.Stride%2 != 0 {
+	if b.singles() || b.verifies() || !ok || address(y)%4 != 0 || y.Stride%2 != 0 {
 		b.scanSteps(&args, s, true, false)
 		return
 	}

@@ -228,26 +228,32 @@ func TestScanLaunches(t *testing.T) {
 	b.chunks.processors = 132
 	single, chunks := "scan_steps_bf16_128 [128 %d 1] 128", "chunk_scan_128_4 [64 %d 1] 128"
 	for _, c := range []struct {
-		headDim int
-		start   []int32
-		want    []string
+		headDim  int
+		start    []int32
+		decoding bool
+		want     []string
 	}{
-		{64, []int32{0, 1, 2, 3}, []string{fmt.Sprintf(single, 3)}},
-		{64, []int32{0, 1, 2, 20}, []string{fmt.Sprintf(single, 3), fmt.Sprintf(chunks, 1)}},
-		{64, []int32{0, 1, 9}, []string{fmt.Sprintf(single, 2)}},
-		{64, []int32{0, 16}, []string{fmt.Sprintf(single, 1)}},
-		{64, []int32{0, 18}, []string{fmt.Sprintf(chunks, 1)}},
-		{64, []int32{0, 2048, 2049}, []string{
+		{64, []int32{0, 1, 9}, true, []string{fmt.Sprintf(single, 2)}},
+		{64, []int32{0, 16}, true, []string{fmt.Sprintf(single, 1)}},
+		{64, []int32{0, 16}, false, []string{fmt.Sprintf(chunks, 1)}},
+		{64, []int32{0, 18}, true, []string{fmt.Sprintf(chunks, 1)}},
+		{64, []int32{0, 1, 2, 3}, false, []string{fmt.Sprintf(single, 3)}},
+		{64, []int32{0, 1, 2, 20}, false, []string{fmt.Sprintf(single, 3), fmt.Sprintf(chunks, 1)}},
+		{64, []int32{0, 18}, false, []string{fmt.Sprintf(chunks, 1)}},
+		{64, []int32{0, 2048, 2049}, false, []string{
 			fmt.Sprintf(single, 2), "chunk_states_128_4 [64 5 1] 128", "chunk_join [1024 1 1] 128", fmt.Sprintf(chunks, 5),
 		}},
-		{80, []int32{0, 100, 700}, []string{"chunk_states_128_5 [64 3 1] 128", "chunk_join [1280 1 1] 128", "chunk_scan_128_5 [64 4 1] 128"}},
-		{12, []int32{0, 1, 9}, []string{"scan_any_bf16 [64 2 1] 128"}},
+		{80, []int32{0, 100, 700}, false, []string{"chunk_states_128_5 [64 3 1] 128", "chunk_join [1280 1 1] 128", "chunk_scan_128_5 [64 4 1] 128"}},
+		{12, []int32{0, 1, 9}, false, []string{"scan_any_bf16 [64 2 1] 128"}},
 	} {
 		s := &ops.SSM{Heads: 64, HeadDim: c.headDim, Groups: 8, State: 128}
 		n, width := int(c.start[len(c.start)-1]), s.Inner()+2*8*128
 		p, y := placed(t, b, ops.BF16, n, width+64), placed(t, b, ops.BF16, n, s.Inner())
 		state := placed(t, b, ops.F32, 4, s.Inner()*s.State)
-		begin(t, b, c.start)
+		batch := batchOf(c.start, 7)
+		if batch.Decoding = c.decoding; b.Begin(batch) != nil {
+			t.Fatal("the step did not begin")
+		}
 		seen = nil
 		b.Scan(y, p.Columns(0, width), p.Columns(width, width+64), s, state)
 		if err := b.wait(); err != nil {

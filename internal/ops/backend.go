@@ -150,6 +150,7 @@ type Batch struct {
 	Slots     []int32 // [s] recurrent-state slot of each sequence
 	Outputs   []int32 // [r] rows whose results are wanted, ascending
 	Hidden    int     // of the outputs, the last ones whose hidden states are wanted instead of logits
+	Decoding  bool    // no piece is of a prompt: each is a token of an output or, to verify a draft, a few
 }
 
 // Sequences returns the number of sequences in the batch.
