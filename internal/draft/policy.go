@@ -55,7 +55,7 @@ func (p *Policy) Measured(s Step) {
 		took = p.verified.from(s.Sequences, plain, s.Tokens)
 	case s.Waited:
 		p.waited.add(s.Sequences, s.Seconds)
-		took = p.waited.from(s.Sequences, plain, s.Sequences)
+		took = min(p.waited.at(s.Sequences), 2*plain)
 	default:
 		p.plain.add(s.Sequences, s.Seconds)
 		p.account = min(p.account+share, saving)

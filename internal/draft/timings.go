@@ -20,10 +20,10 @@ type timing struct {
 }
 
 const (
-	remembered = 9    // of a size; the one in the middle counts
-	trusted    = 2    // fewer could be the first one, which is slow
-	stale      = 300  // steps later, a measurement is forgotten
-	exact      = 16   // sizes up to this are told apart
+	remembered = 9   // of a size; the one in the middle counts
+	trusted    = 2   // fewer could be the first one, which is slow
+	stale      = 300 // steps later, a measurement is forgotten
+	exact      = 16  // sizes up to this are told apart
 	sizes      = exact + 4*12 + 1
 )
 
@@ -48,6 +48,9 @@ func numberOf(size int) int {
 
 func (t *timings) add(n int, seconds float64) {
 	s := &t.sizes[sizeOf(n)]
+	if t.clock-s.at >= stale {
+		s.n = 0
+	}
 	s.last[s.n%remembered] = seconds
 	s.n++
 	s.at = t.clock
@@ -81,20 +84,21 @@ func (t *timings) at(n int) float64 {
 // from returns what steps of a size take or, where that is not known well, what
 // follows from other sizes and the time of steps of so many tokens that need no
 // verification. It errs on the fast side, so that sizes are tried, but not before
-// one of half as many tokens.
+// one of half as many tokens. Nothing takes longer than the tokens one by one:
+// whatever looks like that was held up by something else.
 func (t *timings) from(sequences int, plain float64, n int) float64 {
-	size := sizeOf(n)
+	size, limit := sizeOf(n), plain*float64(n)/float64(sequences)
 	if t.known(size, trusted) {
-		return t.sizes[size].value()
+		return min(t.sizes[size].value(), limit)
 	}
 	if n > 2*sequences && !t.reached((n+1)/2) {
 		return math.Inf(1)
 	}
-	guess := t.between(sequences, plain, n)
+	limit = min(limit, t.between(sequences, plain, n))
 	if t.known(size, 1) {
-		return min(guess, t.sizes[size].value())
+		return min(t.sizes[size].value(), limit)
 	}
-	return guess
+	return limit
 }
 
 // reached reports whether steps of so many tokens or more were measured.
