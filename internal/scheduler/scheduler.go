@@ -231,7 +231,7 @@ func (s *Scheduler) giveBack(q *Sequence, likely bool) {
 func (s *Scheduler) preempt(q *Sequence) {
 	s.running = remove(s.running, q)
 	s.giveBack(q, true)
-	q.state, q.Fed, q.again = waiting, 0, 0
+	q.state, q.Fed, q.again, q.Draft = waiting, 0, 0, nil
 	q.Preemptions++
 	s.waiting = insert(s.waiting, q)
 	s.step.Preempted++

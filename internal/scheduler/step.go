@@ -108,6 +108,7 @@ func (s *Scheduler) pack() {
 		case q.decoding():
 			t.Pieces = append(t.Pieces, Piece{Sequence: q, From: q.Fed, To: len(q.IDs), Decodes: q.Fed >= q.prompt})
 		case q.Fed < len(q.IDs):
+			q.Draft = nil // it will not be what follows then
 			s.follow(q)
 		default:
 			s.finish(q)
