@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -54,9 +53,7 @@ func (d *idle) Sample(_ ops.Tensor, params []ops.Sampling) error {
 }
 
 func (d *idle) Collect(r []ops.Sampled) error {
-	for time.Now().Before(d.results) {
-		runtime.Gosched()
-	}
+	time.Sleep(time.Until(d.results))
 	for i, id := range d.chosen {
 		r[i] = ops.Sampled{ID: id}
 	}

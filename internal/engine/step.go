@@ -90,7 +90,7 @@ func (e *Engine) next() *flight {
 	if f == e.flying {
 		f = &e.flights[1]
 	}
-	*f = flight{rows: f.rows[:0], decodes: true, ahead: e.flying != nil, waited: e.waited}
+	*f = flight{rows: f.rows[:0], ahead: e.flying != nil, waited: e.waited}
 	return f
 }
 
@@ -110,12 +110,13 @@ func (e *Engine) pack(f *flight, t *scheduler.Step) {
 		}
 		b.Start = append(b.Start, int32(len(b.Tokens)))
 		b.Slots = append(b.Slots, p.Slot())
-		if f.decodes = f.decodes && p.Decodes; p.Decodes {
+		if p.Decodes {
 			f.prompt--
 		}
 	}
 	f.chosen = len(f.rows) - b.Hidden
 	e.packPages(t)
+	f.decodes = b.Decoding
 }
 
 // packRows notes which rows of a piece have results that are wanted.
