@@ -24,10 +24,12 @@ import (
 
 // ahead reports whether the next step can be planned and queued while the step
 // that was queued last is under way. Hidden states are read from where the next
-// step would write its own; how far a draft is right says which id comes next.
+// step would write its own; how far a draft is right says which id comes next. A
+// long step of prompts hides nothing worth it, and what comes meanwhile should not
+// have to wait for two.
 func (e *Engine) ahead() bool {
 	f := e.flying
-	if e.waited = false; f == nil || !e.Ahead || f.drafted || f.chosen < len(f.rows) {
+	if e.waited = false; f == nil || !e.Ahead || f.drafted || f.chosen < len(f.rows) || f.tokens > e.schedule.Budget {
 		return false
 	}
 	e.waited = e.Speculate && slices.ContainsFunc(f.rows, e.hopes)

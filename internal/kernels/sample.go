@@ -29,6 +29,7 @@ type sampler struct {
 
 	// The choice that is under way, or was the last.
 	done  *cuda.Event   // the results have arrived
+	away  bool          // they have not been collected
 	tops  []int         // [rows of it] most likely tokens to report
 	vocab int           // tokens of its rows
 	lists []ops.Sampled // [rows of it] those that are too long for the device; empty where none is
@@ -139,6 +140,9 @@ func (b *Backend) Sample(logits ops.Tensor, params []ops.Sampling) error {
 	if logits.Rows < len(params) {
 		return fmt.Errorf("kernels: sample: got %s, want %d rows", logits, len(params))
 	}
+	if k.away { // nobody has collected the last choice: its memory is still in use
+		b.fail(k.done.Synchronize())
+	}
 	long := false
 	k.tops, k.lists, k.vocab = k.tops[:0], k.lists[:0], logits.Cols
 	for i := range params {
@@ -149,6 +153,7 @@ func (b *Backend) Sample(logits ops.Tensor, params []ops.Sampling) error {
 		b.fail(b.sample(logits, params))
 	}
 	b.fail(k.done.Record(b.stream))
+	k.away = true
 	b.record()
 	if b.err != nil {
 		return b.report()
@@ -167,6 +172,7 @@ func (b *Backend) Collect(results []ops.Sampled) error {
 		return fmt.Errorf("kernels: collect: got room for %d results, want %d", len(results), len(k.tops))
 	}
 	b.fail(k.done.Synchronize())
+	k.away = false
 	if err := b.report(); err != nil {
 		return err
 	}
