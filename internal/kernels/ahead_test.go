@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"testing"
 
 	"github.com/godwit-llm/godwit/internal/cuda"
@@ -232,46 +231,4 @@ func TestCollectNeedsRoom(t *testing.T) {
 	if err := m.Collect(m.results[:1]); err == nil || err.Error() != "kernels: collect: got room for 1 results, want 2" {
 		t.Errorf("got %v", err)
 	}
-}
-
-// TestEmbedChosen: ids that are given and ids that the step before has chosen
-// stand side by side.
-func TestEmbedChosen(t *testing.T) {
-	for _, act := range activationTypes {
-		for _, width := range []int{64, 33} {
-			t.Run(fmt.Sprintf("%s/%d", act, width), func(t *testing.T) {
-				c := compareWithCPU(t, act)
-				values := c.normal(8 * width)
-				table, err := c.Activation(8, width)
-				c.must(err)
-				c.must(c.Write(table, values))
-				logits, err := c.Float(3, 8)
-				c.must(err)
-				c.must(c.Write(logits, slices.Concat(oneHot(6), oneHot(0), oneHot(3))))
-				c.must(ops.Sample(c, make([]ops.Sampled, 3), logits, make([]ops.Sampling, 3)))
-				c.rows(5)
-				batch := *c.Backend.step.batch
-				batch.Tokens = []int32{ops.Chosen(2), 5, ops.Chosen(0), ops.Chosen(1), 7}
-				c.must(c.Begin(&batch))
-				out, err := c.Float(5, width)
-				c.must(err)
-				c.Embed(out, table)
-				got, rows := make([]float32, 5*width), make([]float32, 8*width)
-				c.must(c.Read(got, out))
-				c.must(c.Read(rows, table))
-				for i, id := range []int{3, 5, 6, 0, 7} {
-					if !slices.Equal(got[i*width:][:width], rows[id*width:][:width]) {
-						t.Errorf("row %d is not that of token %d", i, id)
-					}
-				}
-			})
-		}
-	}
-}
-
-// oneHot returns eight logits of which one is the largest.
-func oneHot(at int) []float32 {
-	out := make([]float32, 8)
-	out[at] = 1
-	return out
 }
