@@ -160,7 +160,7 @@ func (m *Model) placeCUDA(d *model.Definition, opts Options, ordinal int) (_ eng
 	}
 	err = backend.Flush(func(done int64) { opts.event(Event{Kind: Progress, Done: done, Total: p.Stored}) })
 	m.readSeconds = time.Since(start).Seconds()
-	return m.sharing(opts, engine.Loaded{Model: loaded, Backend: gpu{backend, device}}), err
+	return m.sharing(opts, engine.Loaded{Model: loaded, Backend: gpu{backend, device}, Ahead: !opts.NoAhead}), err
 }
 
 // sharing says how requests share a model that is loaded.

@@ -47,6 +47,10 @@ type Options struct {
 	// ""). Output is what it is without.
 	Speculation string
 
+	// NoAhead has a GPU wait for the host after each step, instead of planning and
+	// queueing the next one meanwhile. It is there for comparison: output is the same.
+	NoAhead bool
+
 	// What is kept of requests that have ended, for those with the same beginning.
 	NoPrefixCache  bool  // keep nothing
 	SnapshotMemory int64 // bytes for recurrent states (Mamba-2); 0 means a quarter of what the weights leave, at most 4 a sequence and 16 more

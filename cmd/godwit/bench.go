@@ -29,6 +29,7 @@ type benchFlags struct {
 	repeat, warmup        int
 	stepTokens            int
 	noPrefixCache, asJSON bool
+	noAhead               bool
 	load                  bench.LoadOptions
 	memory                float64
 	set                   func(flag string) bool // tells whether it was given
@@ -70,6 +71,7 @@ func benchCommand(c *console) *cobra.Command {
 	fl.Float64Var(&f.memory, "memory", 0, "share of the free memory that may be used (default: 0.5 of the main memory, 0.9 of a GPU's)")
 	speculateFlag(cmd, &f.speculation)
 	fl.BoolVar(&f.noPrefixCache, "no-prefix-cache", false, "keep nothing of ended requests for those with the same beginning")
+	fl.BoolVar(&f.noAhead, "no-ahead", false, "on a GPU, queue each step only when the one before has ended")
 	fl.BoolVar(&f.asJSON, "json", false, "print one JSON object instead of a table")
 	return cmd
 }
@@ -176,7 +178,7 @@ func (f *benchFlags) name() string {
 func (f *benchFlags) open(ctx context.Context, c *console, opts godwit.Options, event func(godwit.Event)) (*godwit.Model, error) {
 	opts.Device, opts.DType, opts.OnEvent = f.device, f.dtype, event
 	opts.StepTokens, opts.NoPrefixCache = f.stepTokens, opts.NoPrefixCache || f.noPrefixCache
-	opts.Memory, opts.Speculation = f.memory, f.speculation
+	opts.Memory, opts.Speculation, opts.NoAhead = f.memory, f.speculation, f.noAhead
 	if f.config == "" {
 		dir, err := modelDir(ctx, c, f.model, hub.Model)
 		if err != nil {

@@ -80,6 +80,7 @@ func (f *serveFlags) register(cmd *cobra.Command) {
 	fl.IntVar(&f.load.StepTokens, "step-tokens", 0, "tokens of a step that decoding requests share with prompts (default: what suits the device)")
 	speculateFlag(cmd, &f.load.Speculation)
 	fl.BoolVar(&f.load.NoPrefixCache, "no-prefix-cache", false, "keep nothing of ended requests for those with the same beginning")
+	fl.BoolVar(&f.load.NoAhead, "no-ahead", false, "on a GPU, queue each step only when the one before has ended")
 	fl.Int64Var(&f.load.SnapshotMemory, "snapshot-memory", 0, "bytes for kept recurrent states (default: a part of what the weights leave)")
 	fl.Int64Var(&f.load.HostMemory, "host-memory", 0, "bytes of host memory for states that the device has no room for (default: none)")
 	fl.IntVar(&f.load.Threads, "threads", 0, "threads on the CPU (default: one for every core)")

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/godwit-llm/godwit/internal/draft"
-	"github.com/godwit-llm/godwit/internal/scheduler"
 )
 
 // drafts is what the loop needs to have drafts verified. Sampling is
@@ -21,9 +20,10 @@ type drafts struct {
 	list       []draft.Draft
 }
 
-// draft has the next step verify what is worth it.
+// draft has the next step verify what is worth it, unless it is planned before the
+// ids are known that drafts would follow.
 func (e *Engine) draft() {
-	if !e.Speculate {
+	if !e.Speculate || e.flying != nil {
 		return
 	}
 	d := &e.drafts
@@ -39,7 +39,7 @@ func (e *Engine) draft() {
 	if !some {
 		return
 	}
-	for i, n := range e.choose(len(decoding), tokens, d.list) {
+	for i, n := range e.lengths(len(decoding), tokens, d.list) {
 		decoding[i].Draft = d.list[i].IDs[:n]
 	}
 }
@@ -60,9 +60,9 @@ func (q *sequence) draft() draft.Draft {
 
 // verify takes out the rows that come behind a wrong id of a draft. It returns
 // how many of the others lead on from the output.
-func (e *Engine) verify() (got int) {
-	rows, n := e.rows, len(e.params)
-	e.rows, e.params = e.rows[:0], e.params[:0]
+func (e *Engine) verify(f *flight) (got int) {
+	rows, n := f.rows, f.chosen
+	f.rows = f.rows[:0]
 	drafts, drafted, accepted := 0, 0, 0
 	for i := 0; i < n; i++ {
 		q, draft := rows[i].owner, rows[i].draft
@@ -71,9 +71,8 @@ func (e *Engine) verify() (got int) {
 			right++
 		}
 		for k := range right + 1 {
-			e.results[len(e.params)] = e.results[i+k]
-			e.rows = append(e.rows, rows[i+k])
-			e.params = e.params[:len(e.params)+1]
+			e.results[len(f.rows)] = e.results[i+k]
+			f.rows = append(f.rows, rows[i+k])
 		}
 		i += len(draft)
 		if len(draft) > 0 {
@@ -82,7 +81,8 @@ func (e *Engine) verify() (got int) {
 		}
 		got += right + 1
 	}
-	e.rows = append(e.rows, rows[n:]...)
+	f.chosen = len(f.rows)
+	f.rows = append(f.rows, rows[n:]...)
 	if drafts > 0 {
 		e.meter.add(func(m *Metrics) {
 			m.Drafts += uint64(drafts)
@@ -95,16 +95,13 @@ func (e *Engine) verify() (got int) {
 
 // measure tells the policy of a step that is not delayed by prompts, and of the
 // new tokens that it brought.
-func (e *Engine) measure(t *scheduler.Step, got int, now time.Time) {
+func (e *Engine) measure(f *flight, got int, now time.Time) {
 	d := &e.drafts
 	since := d.last
-	if d.last = now; since.IsZero() || !e.Speculate {
+	if d.last = now; since.IsZero() || !e.Speculate || !f.decodes {
 		return
 	}
-	for i := range t.Pieces {
-		if !t.Pieces[i].Decodes {
-			return
-		}
-	}
-	d.policy.Measured(draft.Step{Sequences: len(t.Pieces), Tokens: t.Tokens, Got: got, Seconds: now.Sub(since).Seconds()})
+	d.policy.Measured(draft.Step{
+		Sequences: f.sequences, Tokens: f.tokens, Got: got, Waited: f.waited, Seconds: now.Sub(since).Seconds(),
+	})
 }

@@ -40,9 +40,12 @@ func all(_, _ int, drafts []draft.Draft) []int {
 }
 
 // foretold starts an engine whose drafters know what comes.
-func (m tiny) foretold(t *testing.T, limits model.Limits, comes []int32, every int) *Engine {
+func (m tiny) foretold(t *testing.T, limits model.Limits, comes []int32, every int, change ...func(*Loaded)) *Engine {
 	return m.start(t, limits, func(l *Loaded) {
-		l.Speculate, l.choose = true, all
+		for _, c := range change {
+			c(l)
+		}
+		l.Speculate, l.lengths = true, all
 		l.drafter = func([]int32) draft.Drafter {
 			return &prophet{rng: rand.New(rand.NewPCG(1, 2)), comes: comes, every: every}
 		}

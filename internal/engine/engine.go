@@ -52,19 +52,15 @@ type Engine struct {
 	schedule *scheduler.Scheduler
 	live     map[*sequence]bool // all that the scheduler has
 	batch    ops.Batch
-	rows     []outputRow
+	flights  [2]flight
+	flying   *flight   // under way: its results have not been handed out
+	landed   time.Time // when those of the step before were
+	waited   bool      // the next step waits for the results of the one before, for the sake of drafts
 	drafts   drafts
 	params   []ops.Sampling
 	results  []ops.Sampled
 	out      outbox
 	hidden   []float32
-}
-
-// outputRow says whose result a row of the step holds.
-type outputRow struct {
-	owner    *sequence
-	position int
-	draft    []int32 // what is guessed to come from here on: the row verifies the first of it
 }
 
 // Loaded is a model that is ready to run, the backend that it is on, and how
@@ -78,9 +74,11 @@ type Loaded struct {
 	Spacing    int  // fewest ids between two snapshots in the middle of a prompt; 0 means 256
 	NoPrefixes bool // keep nothing of requests that have ended
 	Speculate  bool // verify drafts where they bring tokens faster
+	Ahead      bool // queue steps while others run, for a backend that computes beside the program
 
 	drafter func(ids []int32) draft.Drafter                         // nil: draft.NewLookup
-	choose  func(sequences, tokens int, drafts []draft.Draft) []int // nil: a draft.Policy
+	lengths func(sequences, tokens int, drafts []draft.Draft) []int // nil: a draft.Policy
+	hopeful func(sequences int, d draft.Draft) bool                 // nil: the same
 }
 
 // Start runs load on the engine's own goroutine and returns when it has ended.
@@ -127,8 +125,11 @@ func (e *Engine) take(loaded Loaded) {
 	})
 	e.results = make([]ops.Sampled, l.Outputs)
 	e.drafts.policy.Recurrent = loaded.Model.Recurrent()
-	if e.choose == nil {
-		e.choose = e.drafts.policy.Choose
+	if e.lengths == nil {
+		e.lengths = e.drafts.policy.Choose
+	}
+	if e.hopeful == nil {
+		e.hopeful = e.drafts.policy.Hopeful
 	}
 	if e.drafter == nil {
 		e.drafter = func(ids []int32) draft.Drafter { return draft.NewLookup(ids, &e.drafts.experience) }

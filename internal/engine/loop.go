@@ -15,15 +15,17 @@ func (e *Engine) loop() {
 		}
 		e.receive()
 		e.handOut()
-		e.draft()
-		t := e.schedule.Next()
-		e.admitted(t)
-		if err := e.run(t); err != nil {
+		if err := e.turn(); err != nil {
 			e.fail(err)
 			continue
 		}
 		e.handOut()
-		if len(e.live) == 0 && !e.answer() {
+		if len(e.live) > 0 {
+			continue
+		}
+		if err := e.land(); err != nil { // its sequences had ended when it was queued
+			e.fail(err)
+		} else if !e.answer() {
 			e.rest()
 		}
 	}

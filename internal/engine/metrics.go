@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/godwit-llm/godwit/internal/kv"
-	"github.com/godwit-llm/godwit/internal/scheduler"
 )
 
 // Metrics is what an engine does and has done, as plain values. Counters only
@@ -28,6 +27,7 @@ type Metrics struct {
 	Failed    uint64
 
 	Steps          uint64
+	Ahead          uint64 // of them, those that were queued while another one was under way
 	Preempted      uint64 // times that a sequence had to give way
 	PromptTokens   uint64 // computed in prompt passes
 	ReusedTokens   uint64 // of prompts, that were computed before
@@ -100,22 +100,19 @@ func (m *meter) add(change func(*Metrics)) {
 	m.mu.Unlock()
 }
 
-// step counts a step and how long it took. Ids of the output that are computed
-// once more, because their pages had to go, count as prompt.
-func (m *meter) step(t *scheduler.Step, took time.Duration, now time.Time) {
-	prompt := t.Tokens
-	for i := range t.Pieces {
-		if p := &t.Pieces[i]; p.Decodes {
-			prompt--
-		}
-	}
+// step counts a step that has ended. Ids of the output that are computed once
+// more, because their pages had to go, count as prompt.
+func (m *meter) step(f *flight, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.m.Steps++
-	m.m.Preempted += uint64(t.Preempted)
-	m.m.StepTime.observe(took)
-	m.m.PromptTokens += uint64(prompt)
-	m.prompt.add(now, prompt)
+	if f.ahead {
+		m.m.Ahead++
+	}
+	m.m.Preempted += uint64(f.preempted)
+	m.m.StepTime.observe(now.Sub(f.queued))
+	m.m.PromptTokens += uint64(f.prompt)
+	m.prompt.add(now, f.prompt)
 }
 
 // tokens counts the new tokens of a step's rows, whose sequences do not know of
@@ -126,7 +123,7 @@ func (m *meter) tokens(rows []outputRow, now time.Time) {
 	n := 0
 	for i, row := range rows {
 		q := row.owner
-		if !q.r.generates() {
+		if !q.r.generates() || q.ended {
 			continue
 		}
 		n++

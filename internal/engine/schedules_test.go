@@ -152,6 +152,9 @@ func (m tiny) traffic(t testing.TB, rng *rand.Rand, n int) ([]Request, []result)
 		if rng.IntN(3) == 0 {
 			r.Top = 3
 		}
+		if rng.IntN(5) == 0 {
+			r.Sampling.Bias = map[int32]float32{int32(i % 24): 1}
+		}
 		switch rng.IntN(8) {
 		case 0:
 			r.Score, r.Top = true, 2
@@ -200,8 +203,15 @@ func (m tiny) randomEngine(t testing.TB, rng *rand.Rand) *Engine {
 	return m.start(t, l, func(loaded *Loaded) {
 		loaded.Context, loaded.Budget, loaded.Spacing = mostTiny, rng.IntN(20), 1+rng.IntN(20)
 		loaded.NoPrefixes = rng.IntN(6) == 0
-		loaded.Speculate, loaded.choose = rng.IntN(4) > 0, chooser(rng.Uint64())
+		loaded.Ahead, loaded.hopeful = rng.IntN(3) > 0, hoper(rng.Uint64())
+		loaded.Speculate, loaded.lengths = rng.IntN(4) > 0, chooser(rng.Uint64())
 	})
+}
+
+// hoper has steps wait for drafts now and then.
+func hoper(seed uint64) func(int, draft.Draft) bool {
+	rng := rand.New(rand.NewPCG(seed, 2))
+	return func(int, draft.Draft) bool { return rng.IntN(3) == 0 }
 }
 
 // chooser has parts of drafts verified that do not depend on what is likely.
@@ -310,7 +320,7 @@ func TestSchedules(t *testing.T) {
 			rng := rand.New(rand.NewPCG(11, uint64(len(name))))
 			requests, want := m.traffic(t, rng, 40)
 			preempted, reused, saved := uint64(0), uint64(0), 0
-			drafted, accepted := uint64(0), uint64(0)
+			drafted, accepted, ahead := uint64(0), uint64(0), uint64(0)
 			for range schedules {
 				e := m.schedule(t, rng, requests, want)
 				e.Close()
@@ -326,9 +336,10 @@ func TestSchedules(t *testing.T) {
 				got := e.Metrics()
 				preempted, reused, saved = preempted+got.Preempted, reused+got.ReusedTokens, saved+got.Snapshots
 				drafted, accepted = drafted+got.DraftedTokens, accepted+got.AcceptedTokens
+				ahead += got.Ahead
 			}
-			t.Logf("%d schedules: %d preemptions, %d tokens reused, %d snapshots, %d tokens drafted and %d accepted", schedules, preempted, reused, saved, drafted, accepted)
-			if preempted == 0 || reused == 0 || accepted == 0 || drafted == accepted {
+			t.Logf("%d schedules: %d preemptions, %d tokens reused, %d snapshots, %d tokens drafted and %d accepted, %d steps ahead", schedules, preempted, reused, saved, drafted, accepted, ahead)
+			if preempted == 0 || reused == 0 || ahead == 0 || accepted == 0 || drafted == accepted {
 				t.Errorf("got %d preemptions, %d tokens reused, %d drafted and %d accepted: the schedules mean nothing", preempted, reused, drafted, accepted)
 			}
 		})

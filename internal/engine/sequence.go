@@ -86,7 +86,6 @@ func (q *sequence) sampling(position int, drafted []int32) ops.Sampling {
 func (q *sequence) accept(position int, r ops.Sampled, now time.Time) {
 	t := Token{ID: r.ID, LogProb: r.LogProb, TopIDs: r.TopIDs, TopLogs: r.TopLogs, Time: now}
 	if q.r.Score {
-		q.First = position + 1
 		q.out.token(q.stream, t)
 		q.lastOf(position, now)
 		return
@@ -97,11 +96,14 @@ func (q *sequence) accept(position int, r ops.Sampled, now time.Time) {
 		q.decoded++
 	}
 	q.lastToken = now
+	kept := q.fill(position, r.ID)
 	if slices.Contains(q.r.Stop, r.ID) {
 		q.end(Stopped, r.ID, nil)
 		return
 	}
-	q.IDs = append(q.IDs, r.ID)
+	if !kept {
+		q.IDs = append(q.IDs, r.ID)
+	}
 	q.edits.add(r.ID)
 	if q.drafter != nil {
 		q.drafter.Add(r.ID)
@@ -125,7 +127,6 @@ func (q *sequence) lastOf(position int, now time.Time) {
 
 // pool takes the hidden state at a position.
 func (q *sequence) pool(position int, state []float32, now time.Time) {
-	q.First = position + 1
 	if q.r.Pooling == LastPooling {
 		q.vector = slices.Clone(state)
 		q.lastOf(position, now)

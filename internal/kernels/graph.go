@@ -172,6 +172,9 @@ func (b *Backend) catchUp() {
 	}
 }
 
+// Launch puts all operations of the step into the stream.
+func (b *Backend) Launch() { b.settle() }
+
 // settle puts into the stream what was put off. It ends neither the step nor
 // its noting.
 func (b *Backend) settle() {

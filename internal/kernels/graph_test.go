@@ -187,7 +187,7 @@ func (m *tiny) step(sequences int) {
 
 func (m *tiny) sample(logits ops.Tensor) {
 	m.Helper()
-	m.must(m.Sample(m.results, logits, m.params[:logits.Rows]))
+	m.must(ops.Sample(m, m.results, logits, m.params[:logits.Rows]))
 	for s := range logits.Rows {
 		m.ids[s] = m.results[s].ID
 	}
@@ -410,7 +410,7 @@ func TestFaultsInGraphsAreReported(t *testing.T) {
 	m.step(2)
 	f.Fail("cuGraphLaunch", 0, 700)
 	m.begin(2, 1)
-	if err := m.Sample(m.results, m.forward(), m.params); !errors.Is(err, cuda.ErrSticky) {
+	if err := ops.Sample(m, m.results, m.forward(), m.params); !errors.Is(err, cuda.ErrSticky) {
 		t.Errorf("got %v, want a fault of the device", err)
 	}
 	f.AllowLeaks()

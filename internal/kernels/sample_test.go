@@ -116,8 +116,8 @@ func (c *comparison) sampleBatch(dev, cpu ops.Tensor) (close int) {
 	copyTo(cpu, values)
 	c.rows(dev.Rows)
 	got, want := make([]ops.Sampled, dev.Rows), make([]ops.Sampled, dev.Rows)
-	c.must(c.Sample(got, dev, params))
-	c.must(c.cpu.Sample(want, cpu, params))
+	c.must(ops.Sample(c, got, dev, params))
+	c.must(ops.Sample(c.cpu, want, cpu, params))
 	for r := range got {
 		if got[r].ID != want[r].ID && c.undecided(values[r*vocab:(r+1)*vocab], &params[r], got[r].ID, want[r].ID) {
 			close++
@@ -156,7 +156,7 @@ func (c *comparison) undecided(logits []float32, p *ops.Sampling, a, b int32) bo
 	for _, f := range []float32{1 - 2e-6, 1 + 2e-6} {
 		near, out := *p, []ops.Sampled{{}}
 		near.TopP *= f
-		c.must(c.cpu.Sample(out, row, []ops.Sampling{near}))
+		c.must(ops.Sample(c.cpu, out, row, []ops.Sampling{near}))
 		if p.TopP > 0 && p.TopP < 1 && out[0].ID == a {
 			return true
 		}
@@ -208,7 +208,7 @@ func TestSampleLaunch(t *testing.T) {
 		t.Fatal(err)
 	}
 	results := make([]ops.Sampled, 3)
-	if err := b.Sample(results, logits, params); err != nil {
+	if err := ops.Sample(b, results, logits, params); err != nil {
 		t.Fatal(err)
 	}
 	if rows[0].seed != 7 || rows[0].editCount != 2 || rows[1].least != 0 || rows[1].list != 2 || rows[2].score != 1 || rows[2].edits != 2 {
@@ -245,8 +245,8 @@ func TestSampleManyEdits(t *testing.T) {
 	}
 	c.rows(rows)
 	got, want := make([]ops.Sampled, rows), make([]ops.Sampled, rows)
-	c.must(c.Sample(got, logits, params))
-	c.must(c.cpu.Sample(want, host, params))
+	c.must(ops.Sample(c, got, logits, params))
+	c.must(ops.Sample(c.cpu, want, host, params))
 	for r := range got {
 		c.sameSample(fmt.Sprintf("row %d", r), got[r], want[r])
 	}
@@ -295,7 +295,7 @@ func timeSampling(t *testing.T, d device, logits ops.Tensor, params []ops.Sampli
 			params[r].Step++
 			params[r].Seed = uint64(r)
 		}
-		if err := d.Sample(results, logits, params); err != nil {
+		if err := ops.Sample(d, results, logits, params); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -246,7 +246,7 @@ func decoding(m *mixed, sequences int) func() {
 		params[i] = ops.Sampling{Temperature: float32(i % 2), TopK: 20 * (i % 3), TopP: 0.9, MinP: 0.01, Seed: uint64(i)}
 	}
 	return func() {
-		if err := m.Sample(results, m.forward(b), params); err != nil {
+		if err := ops.Sample(m, results, m.forward(b), params); err != nil {
 			panic(err)
 		}
 	}

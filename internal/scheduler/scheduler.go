@@ -46,14 +46,15 @@ const (
 	Nothing                // the ids shall be computed and pinned
 )
 
-// Sequence is a request as the scheduler sees it.
+// Sequence is a request as the scheduler sees it. The last of its ids may be one
+// that is on its way: below 0 while Next decides, known when Computed is called.
 type Sequence struct {
 	IDs      []int32
 	Want     Want
 	Priority int     // the higher goes first
 	Marks    []int   // numbers of ids, ascending, after which the state is likely to be wanted again
 	Owner    any     // the caller's
-	First    int     // with Logits and Hidden: the first position whose result is still wanted
+	First    int     // with Logits and Hidden: the first position whose result no step has given yet
 	Draft    []int32 // what may follow IDs, for the next step to verify as far as there is room
 
 	Fed         int // ids that are computed once the step is
@@ -230,7 +231,7 @@ func (s *Scheduler) giveBack(q *Sequence, likely bool) {
 func (s *Scheduler) preempt(q *Sequence) {
 	s.running = remove(s.running, q)
 	s.giveBack(q, true)
-	q.state, q.Fed, q.again = waiting, 0, 0
+	q.state, q.Fed, q.again, q.Draft = waiting, 0, 0, nil
 	q.Preemptions++
 	s.waiting = insert(s.waiting, q)
 	s.step.Preempted++

@@ -208,9 +208,6 @@ func (p *player) step() {
 // right. It reports whether it has ended.
 func (p *player) deliver(piece Piece) bool {
 	q := piece.Sequence
-	if q.Want == Logits || q.Want == Hidden {
-		q.First = max(q.First, piece.To)
-	}
 	if piece.To < len(q.IDs) {
 		return false
 	}

@@ -5,7 +5,12 @@ import (
 )
 
 // Next decides what the next step holds. Its ids count as computed from then
-// on: after the step, Computed has to be called, and the new ids be appended.
+// on: Computed has to be called before the next one, and the new ids be appended
+// as they come.
+//
+// A device that makes steps and moves one after the other need not have made a
+// step when the next one is decided on. A sequence whose next id is not known then
+// is in the next step if the id has its place already; otherwise it waits.
 func (s *Scheduler) Next() *Step {
 	t := &s.step
 	*t = Step{Pieces: t.Pieces[:0], Admitted: t.Admitted[:0], Complete: t.Complete[:0]}
@@ -103,9 +108,10 @@ func (s *Scheduler) pack() {
 		case q.decoding():
 			t.Pieces = append(t.Pieces, Piece{Sequence: q, From: q.Fed, To: len(q.IDs), Decodes: q.Fed >= q.prompt})
 		case q.Fed < len(q.IDs):
+			q.Draft = nil // it will not be what follows then
 			s.follow(q)
 		default:
-			t.Complete = append(t.Complete, q)
+			s.finish(q)
 		}
 	}
 	room := s.Tokens
@@ -141,7 +147,7 @@ func order(hidden bool) int {
 func (s *Scheduler) follow(q *Sequence) {
 	q.Fed = s.cache.Advance(&q.held, q.IDs, q.Fed, q.unneeded())
 	if q.Fed == len(q.IDs) {
-		s.step.Complete = append(s.step.Complete, q)
+		s.finish(q)
 		return
 	}
 	for _, p := range s.prompts {
@@ -150,6 +156,14 @@ func (s *Scheduler) follow(q *Sequence) {
 		}
 	}
 	s.prompts = append(s.prompts, Piece{Sequence: q, From: q.Fed, To: q.Fed})
+}
+
+// finish is for a sequence that has no ids left to compute. Where results are
+// wanted, they are on their way.
+func (s *Scheduler) finish(q *Sequence) {
+	if q.Want == Nothing {
+		s.step.Complete = append(s.step.Complete, q)
+	}
 }
 
 // leads reports whether p is about to compute ids that q needs as well, so that
@@ -242,11 +256,15 @@ func (p *Piece) cut() {
 	}
 }
 
-// Computed tells that the step has been computed: its pages can be found from
-// now on, and states are saved. Of pieces with drafts that is known later.
+// Computed tells that the step has been computed, or will be before the next one:
+// its pages can be found from now on, and states are saved. Of pieces with drafts
+// that is known later.
 func (s *Scheduler) Computed() {
 	for i := range s.step.Pieces {
 		p := &s.step.Pieces[i]
+		if p.Want == Logits || p.Want == Hidden {
+			p.First = max(p.First, p.To)
+		}
 		if p.state != running || len(p.Drafted) > 0 {
 			continue
 		}

@@ -145,6 +145,7 @@ func engineGauges(e *godwit.Metrics) []engineGauge {
 		{"godwit_cache_pages_cached", "Pages that hold what no request uses now.", gauge, float64(e.CachedPages)},
 		{"godwit_slots", "Requests that can run at the same time.", gauge, float64(e.Slots)},
 		{"godwit_steps_total", "Steps of the engine.", counter, float64(e.Steps)},
+		{"godwit_steps_ahead_total", "Steps that were queued while another one ran.", counter, float64(e.Ahead)},
 		{"godwit_requests_submitted_total", "Requests that were queued.", counter, float64(e.Submitted)},
 		{"godwit_requests_refused_total", "Requests that found the queue full.", counter, float64(e.Refused)},
 		{"godwit_requests_cancelled_total", "Requests whose clients left.", counter, float64(e.Cancelled)},
