@@ -101,6 +101,44 @@ const (
 	opMamba
 )
 
+// same reports whether two operations are of one kind and have the same
+// operands. It looks at those that the kind has: comparing whole structs was
+// half of what an operation that is put off costs the host.
+func (o *operation) same(p *operation) bool {
+	if o.kind != p.kind || o.out != p.out || o.in[0] != p.in[0] {
+		return false
+	}
+	switch o.kind {
+	case opEmbed, opGather:
+		return true
+	case opNorm:
+		return o.norm == p.norm
+	case opLinear:
+		return o.linear == p.linear && o.epilogue == p.epilogue
+	case opMultiply:
+		return o.in[1] == p.in[1] && o.act == p.act
+	case opAngles:
+		return o.rotary == p.rotary
+	case opAppend:
+		return o.in == p.in && o.attention == p.attention && o.cache == p.cache
+	case opAttend:
+		return o.attention == p.attention && o.cache == p.cache
+	case opConvolve:
+		return o.in[1] == p.in[1] && o.conv == p.conv
+	case opScan:
+		return o.in == p.in && o.ssm == p.ssm
+	case opGatedNorm:
+		return o.in[1] == p.in[1] && o.gated == p.gated
+	case opRoute:
+		return o.routes == p.routes && o.router == p.router
+	case opExperts:
+		return o.routes == p.routes && o.experts == p.experts && o.set == p.set
+	case opMamba:
+		return o.in == p.in && o.mamba == p.mamba && o.state == p.state
+	}
+	return *o == *p
+}
+
 // run calls the operation.
 func (o *operation) run(b *Backend) {
 	switch o.kind {
@@ -146,7 +184,7 @@ func (b *Backend) later(o *operation) bool {
 		g.current.notes = append(g.current.notes, *o)
 		return b.fuse(o)
 	}
-	if notes := g.current.notes; g.next < len(notes) && notes[g.next] == *o {
+	if notes := g.current.notes; g.next < len(notes) && notes[g.next].same(o) {
 		g.next++
 		return true
 	}

@@ -68,6 +68,9 @@ func (k *checker) node(n *node) {
 		if child.parent != n || child.depth != n.depth+1 || len(child.ids) == 0 || len(child.ids) > k.PageSize {
 			k.fail("node %v is not a child of its parent", child.ids)
 		}
+		if len(child.ids) > 0 && slices.Min(child.ids) < 0 {
+			k.fail("page %d is found by %v, want ids", child.page, child.ids)
+		}
 		if len(child.children) > 0 && len(child.ids) < k.PageSize {
 			k.fail("page %d holds %d ids and has children", child.page, len(child.ids))
 		}
