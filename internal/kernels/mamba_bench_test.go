@@ -42,7 +42,7 @@ func newMambaWork(m *timer, d device, s mambaShape, sequences, tokens int) *mamb
 	}, func() float64 { return -1 })
 	inner := w.Inner()
 	for range max(1, min(16, (2<<30)/(sequences*inner*s.state*4))) {
-		w.states = append(w.states, ops.MambaState{Window: got(m.State(sequences, 3*w.Convolved())), SSM: got(m.State(sequences, inner*s.state))})
+		w.states = append(w.states, ops.MambaState{Window: got(m.State(ops.F32, sequences, 3*w.Convolved())), SSM: got(m.State(ops.F32, sequences, inner*s.state))})
 	}
 	w.p, w.mixed, w.y = got(m.Activation(w.n, w.Projected())), got(m.Activation(w.n, w.Convolved())), got(m.Activation(w.n, inner))
 	pattern := randomPattern(m, d)

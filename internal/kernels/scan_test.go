@@ -19,10 +19,11 @@ type scanCase struct {
 	dtMin, dtMax                  float32
 	shift                         float32 // of the raw time steps
 	margin                        int     // columns beside the tensors
+	kept                          ops.DType
 }
 
 func (s scanCase) String() string {
-	return fmt.Sprintf("%d heads of %d in %d groups, state %d, dt [%g, %g] %+g, margin %d", s.heads, s.headDim, s.groups, s.state, s.dtMin, s.dtMax, s.shift, s.margin)
+	return fmt.Sprintf("%d heads of %d in %d groups, state %d %s, dt [%g, %g] %+g, margin %d", s.heads, s.headDim, s.groups, s.state, s.kept, s.dtMin, s.dtMax, s.shift, s.margin)
 }
 
 var infinite = float32(math.Inf(1))
@@ -45,6 +46,22 @@ var scanCases = []scanCase{
 	{heads: 8, headDim: 40, groups: 2, state: 128, dtMax: infinite, shift: -2, margin: 3},
 	{heads: 8, headDim: 64, groups: 1, state: 256, dtMax: infinite, shift: -3},
 	{heads: 128, headDim: 64, groups: 8, state: 128, dtMax: infinite, shift: -4},
+	{heads: 6, headDim: 5, groups: 6, state: 7, dtMax: infinite, shift: -1, kept: ops.F16},
+	{heads: 8, headDim: 8, groups: 2, state: 300, dtMax: infinite, shift: -2, kept: ops.F16},
+	{heads: 8, headDim: 24, groups: 2, state: 64, dtMin: 0.3, dtMax: 0.7, kept: ops.F16},
+	{heads: 8, headDim: 64, groups: 2, state: 128, dtMax: infinite, shift: -4, kept: ops.F16},
+	{heads: 16, headDim: 80, groups: 1, state: 128, dtMax: infinite, shift: -2, kept: ops.F16},
+	{heads: 8, headDim: 40, groups: 2, state: 128, dtMax: infinite, shift: -2, margin: 3, kept: ops.F16},
+	{heads: 8, headDim: 64, groups: 1, state: 256, dtMax: infinite, shift: -3, kept: ops.F16},
+}
+
+// halfUnit is what rounding to a state's type may add to an error: the two sides
+// may round to neighbouring numbers.
+func halfUnit(kept ops.DType) float64 {
+	if kept == ops.F32 {
+		return 0
+	}
+	return 2 * epsilon(kept)
 }
 
 // recurrence is a scan on both sides, with the state it goes on from.
@@ -66,7 +83,7 @@ func (c *comparison) recurrence(s scanCase) *recurrence {
 	r.dev.A, r.ssm.A = c.vector(rates)
 	r.dev.D, r.ssm.D = c.vector(c.normal(s.heads))
 	r.dev.DtBias, r.ssm.DtBias = c.vector(c.normal(s.heads))
-	r.held = c.staleState(shape.Inner() * s.state)
+	r.held = c.staleState(s.kept, shape.Inner()*s.state)
 	return r
 }
 
@@ -103,7 +120,8 @@ func (r *recurrence) step(name string, b *ops.Batch) {
 		all, each, kept = 4e-3, 0.06, 0x1p-7
 	}
 	r.near(name, y, all, each)
-	r.close(name+", state", r.held, kept)
+	r.close(name+", state", r.held, kept+halfUnit(r.kept))
+	r.follow(r.held)
 }
 
 // near compares the two sides of a tensor whose values are sums that may cancel:
@@ -162,6 +180,7 @@ func TestScanLengths(t *testing.T) {
 				{heads: 2, headDim: 80, groups: 2, state: 128, dtMax: infinite, shift: -3},
 				{heads: 4, headDim: 24, groups: 2, state: 64, dtMax: infinite, shift: -2},
 				{heads: 4, headDim: 72, groups: 1, state: 256, dtMax: infinite, shift: -4},
+				{heads: 8, headDim: 64, groups: 1, state: 128, dtMax: infinite, shift: -4, kept: ops.F16},
 			} {
 				for _, n := range []int{1, 2, 63, 64, 65, 127, 128, 129, 255, 256, 257, 1000} {
 					whole, pieces := c.recurrence(s), []brought{{-n, 3, 0, 1}}
@@ -196,7 +215,7 @@ func TestScanManySequences(t *testing.T) {
 	c := compareWithCPU(t, ops.BF16)
 	r := c.recurrence(scanCase{heads: 2, headDim: 64, groups: 1, state: 128, dtMax: infinite, shift: -3})
 	const sequences = 70
-	r.held = c.place(ops.F32, sequences, 2*64*128, 0, slices.Repeat([]float32{stale}, sequences*2*64*128))
+	r.held = c.stateOf(ops.F32, sequences, 2*64*128)
 	for _, past := range []int{0, 40} {
 		b := &ops.Batch{Start: []int32{0}, MaxPages: 1}
 		for s := range sequences {
@@ -219,32 +238,41 @@ func TestScanLaunches(t *testing.T) {
 		sizes := []int{int(unsafe.Sizeof(scanArgs{})), int(unsafe.Sizeof(metadata{})), extra}
 		f.Kernel(name, sizes, func(c *cudatest.Call) { seen = append(seen, fmt.Sprintf("%s %v %d", name, c.Grid, c.Block[0])) })
 	}
-	watch("scan_any_bf16", 4)
-	watch("scan_steps_bf16_128", 4)
-	for _, name := range []string{"chunk_states_128_4", "chunk_join", "chunk_scan_128_4", "chunk_states_128_5", "chunk_scan_128_5"} {
-		watch(name, int(unsafe.Sizeof(segmentArgs{})))
+	for _, kept := range stateTypes {
+		watch("scan_any_bf16_"+suffix(kept), 4)
+		watch("scan_steps_bf16_"+suffix(kept)+"_128", 4)
+		for _, name := range []string{"chunk_join", "chunk_scan_128_4", "chunk_scan_128_5"} {
+			watch(name+"_"+suffix(kept), int(unsafe.Sizeof(segmentArgs{})))
+		}
 	}
+	watch("chunk_states_128_4", int(unsafe.Sizeof(segmentArgs{})))
+	watch("chunk_states_128_5", int(unsafe.Sizeof(segmentArgs{})))
 	b := opened(t, f.Device(t), Options{Act: ops.BF16})
 	b.chunks.processors = 132
-	single, chunks := "scan_steps_bf16_128 [128 %d 1] 128", "chunk_scan_128_4 [64 %d 1] 128"
+	single, chunks := "scan_steps_bf16_f32_128 [128 %d 1] 128", "chunk_scan_128_4_f32 [64 %d 1] 128"
 	for _, c := range []struct {
 		headDim int
+		kept    ops.DType
 		start   []int32
 		want    []string
 	}{
-		{64, []int32{0, 1, 2, 3}, []string{fmt.Sprintf(single, 3)}},
-		{64, []int32{0, 1, 2, 20}, []string{fmt.Sprintf(single, 3), fmt.Sprintf(chunks, 1)}},
-		{64, []int32{0, 18}, []string{fmt.Sprintf(chunks, 1)}},
-		{64, []int32{0, 2048, 2049}, []string{
-			fmt.Sprintf(single, 2), "chunk_states_128_4 [64 5 1] 128", "chunk_join [1024 1 1] 128", fmt.Sprintf(chunks, 5),
+		{64, ops.F32, []int32{0, 1, 2, 3}, []string{fmt.Sprintf(single, 3)}},
+		{64, ops.F32, []int32{0, 1, 2, 20}, []string{fmt.Sprintf(single, 3), fmt.Sprintf(chunks, 1)}},
+		{64, ops.F32, []int32{0, 18}, []string{fmt.Sprintf(chunks, 1)}},
+		{64, ops.F32, []int32{0, 2048, 2049}, []string{
+			fmt.Sprintf(single, 2), "chunk_states_128_4 [64 5 1] 128", "chunk_join_f32 [1024 1 1] 128", fmt.Sprintf(chunks, 5),
 		}},
-		{80, []int32{0, 100, 700}, []string{"chunk_states_128_5 [64 3 1] 128", "chunk_join [1280 1 1] 128", "chunk_scan_128_5 [64 4 1] 128"}},
-		{12, []int32{0, 1, 9}, []string{"scan_any_bf16 [64 2 1] 128"}},
+		{80, ops.F32, []int32{0, 100, 700}, []string{"chunk_states_128_5 [64 3 1] 128", "chunk_join_f32 [1280 1 1] 128", "chunk_scan_128_5_f32 [64 4 1] 128"}},
+		{12, ops.F32, []int32{0, 1, 9}, []string{"scan_any_bf16_f32 [64 2 1] 128"}},
+		{80, ops.F16, []int32{0, 1, 601}, []string{
+			"scan_steps_bf16_f16_128 [160 2 1] 128", "chunk_states_128_5 [64 3 1] 128", "chunk_join_f16 [1280 1 1] 128", "chunk_scan_128_5_f16 [64 3 1] 128",
+		}},
+		{12, ops.F16, []int32{0, 1, 9}, []string{"scan_any_bf16_f16 [64 2 1] 128"}},
 	} {
 		s := &ops.SSM{Heads: 64, HeadDim: c.headDim, Groups: 8, State: 128}
 		n, width := int(c.start[len(c.start)-1]), s.Inner()+2*8*128
 		p, y := placed(t, b, ops.BF16, n, width+64), placed(t, b, ops.BF16, n, s.Inner())
-		state := placed(t, b, ops.F32, 4, s.Inner()*s.State)
+		state := placed(t, b, c.kept, 4, s.Inner()*s.State)
 		begin(t, b, c.start)
 		seen = nil
 		b.Scan(y, p.Columns(0, width), p.Columns(width, width+64), s, state)
@@ -252,7 +280,7 @@ func TestScanLaunches(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !slices.Equal(seen, c.want) {
-			t.Errorf("heads of %d, %v: got %q, want %q", c.headDim, c.start, seen, c.want)
+			t.Errorf("heads of %d, %s, %v: got %q, want %q", c.headDim, c.kept, c.start, seen, c.want)
 		}
 	}
 }
@@ -264,11 +292,13 @@ func TestScanParameters(t *testing.T) {
 	step, size := int(unsafe.Sizeof(metadata{})), int(unsafe.Sizeof(scanArgs{}))
 	chunk := []int{size, step, int(unsafe.Sizeof(segmentArgs{}))}
 	want := map[*cuda.Function][]int{
-		b.scan.any: {size, step, 4}, b.scan.steps[128]: {size, step, 4}, b.chunks.join: chunk,
-		b.convolution.any:       {int(unsafe.Sizeof(convolveArgs{})), step},
-		b.mamba.step:            {int(unsafe.Sizeof(mixerArgs{})), step},
-		b.gatedNorm.fast:        {int(unsafe.Sizeof(gatedArgs{}))},
-		b.chunks.shapes[0].scan: chunk,
+		b.convolution.any: {int(unsafe.Sizeof(convolveArgs{})), step},
+		b.gatedNorm.fast:  {int(unsafe.Sizeof(gatedArgs{}))},
+	}
+	for _, kept := range stateTypes {
+		want[b.scan[kept].any], want[b.scan[kept].steps[128]] = []int{size, step, 4}, []int{size, step, 4}
+		want[b.chunks.join[kept]], want[b.chunks.shapes[0].scan[kept]] = chunk, chunk
+		want[b.mamba.step[kept]] = []int{int(unsafe.Sizeof(mixerArgs{})), step}
 	}
 	delete(want, nil) // before Hopper
 	for f, want := range want {
