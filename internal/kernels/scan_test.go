@@ -285,6 +285,35 @@ func TestScanLaunches(t *testing.T) {
 	}
 }
 
+// TestScanRefuses holds the messages about states that are not taken.
+func TestScanRefuses(t *testing.T) {
+	b := onFake(t, roomy(t), Options{Act: ops.BF16})
+	if _, err := b.State(ops.BF16, 1, 8); err == nil || err.Error() != "kernels: a state of type BF16, want F32 or F16" {
+		t.Errorf("got %v for a state of BF16", err)
+	}
+	if _, err := b.HostState(ops.I32, 1, 8); err == nil || err.Error() != "kernels: a state of type I32, want F32 or F16" {
+		t.Errorf("got %v for a state of I32 in host memory", err)
+	}
+	for _, c := range []struct {
+		kept  ops.DType
+		state int
+		want  string
+	}{
+		{ops.BF16, 8, "kernels: scan: got a state BF16[1, 16] of 8 columns, want F32, or F16 of at most 3072"},
+		{ops.F16, mostHeld, ""},
+		{ops.F16, mostHeld + 1, "kernels: scan: got a state F16[1, 6146] of 3073 columns, want F32, or F16 of at most 3072"},
+		{ops.F32, mostHeld + 1, ""},
+	} {
+		s := &ops.SSM{Heads: 2, HeadDim: 1, Groups: 1, State: c.state}
+		p, y := placed(t, b, ops.BF16, 1, 2+2*c.state+2), placed(t, b, ops.BF16, 1, 2)
+		begin(t, b, []int32{0, 1})
+		b.Scan(y, p.Columns(0, 2+2*c.state), p.Columns(2+2*c.state, 4+2*c.state), s, placed(t, b, c.kept, 1, 2*c.state))
+		if err := b.wait(); c.want == "" && err != nil || c.want != "" && (err == nil || err.Error() != c.want) {
+			t.Errorf("%s of %d columns: got %v, want %q", c.kept, c.state, err, c.want)
+		}
+	}
+}
+
 // TestScanParameters compares the parameters with what the device's code
 // declares.
 func TestScanParameters(t *testing.T) {
