@@ -71,7 +71,11 @@ func (c *comparison) staleState(kept ops.DType, cols int) both {
 // stateOf places a state of so many sequences, of a type on both sides.
 func (c *comparison) stateOf(kept ops.DType, slots, cols int) both {
 	c.Helper()
-	values := slices.Repeat([]float32{stale}, slots*cols)
+	old := float32(stale)
+	if kept == ops.F16 {
+		old = 3e4 // a large one
+	}
+	values := slices.Repeat([]float32{old}, slots*cols)
 	x := c.place(kept, slots, cols, 0, values)
 	var err error
 	x.cpu, err = c.cpu.State(kept, slots, cols)
