@@ -69,7 +69,7 @@ func (m *Model) placeCPU(d *model.Definition, opts Options, why *unavailable) (e
 	}
 	cpu := ops.NewCPU(opts.Threads)
 	m.device = deviceInfo{name: fmt.Sprintf("CPU, %d threads, %s", cpu.Threads(), cpu.Features()), act: ops.F32}
-	opts.event(Event{Kind: Info, Message: fmt.Sprintf("running on the %s, in float32%s", m.device.name, because)})
+	opts.event(Event{Kind: Info, Message: fmt.Sprintf("running on the %s, in %s%s", m.device.name, m.types(), because)})
 	start := time.Now()
 	loaded, err := m.bind(d, cpu)
 	if err != nil {
@@ -149,7 +149,7 @@ func (m *Model) placeCUDA(d *model.Definition, opts Options, ordinal int) (_ eng
 	}
 	close = gpu{backend, device}.Close
 	m.device = deviceInfo{name: device.Info().Name, busID: device.Info().BusID, libraries: opts.libraries(), act: act}
-	opts.event(Event{Kind: Info, Message: fmt.Sprintf("running on GPU %d, %s, in %s", ordinal, m.device.name, m.DType())})
+	opts.event(Event{Kind: Info, Message: fmt.Sprintf("running on GPU %d, %s, in %s", ordinal, m.device.name, m.types())})
 	if _, missing := backend.Library(); missing != nil {
 		opts.event(Event{Kind: Info, Message: "prompts are multiplied by the built-in kernels: " + unprefixed(missing)})
 	}
@@ -222,6 +222,25 @@ func typeNamed(name string) (ops.DType, bool) {
 		}
 	}
 	return 0, false
+}
+
+// types names the type that is computed in, and that of states where it is
+// another one than usual.
+func (m *Model) types() string {
+	if m.StateType() == typeNames[ops.F16] {
+		return m.DType() + ", states in " + m.StateType()
+	}
+	return m.DType()
+}
+
+// stateTypeNamed finds the type of states by its name. It is false for what
+// states are not kept in.
+func stateTypeNamed(name string) (ops.DType, bool) {
+	if name == "" {
+		return ops.F32, true
+	}
+	t, ok := typeNamed(name)
+	return t, ok && t != ops.BF16
 }
 
 // computeType returns the type that a GPU computes in: the one in the options,

@@ -34,6 +34,7 @@ import (
 type Options struct {
 	Device       string  // "auto" (or ""), "cpu", "cuda" or "cuda:N"
 	DType        string  // that a GPU computes in: "float32", "bfloat16", "float16", or "auto" (or ""), the type most weights are stored in; the CPU computes in float32
+	StateType    string  // that the states of recurrences (Mamba-2) are kept in: "float32" (or ""), or "float16", in half the memory and a little less exact
 	Context      int     // most tokens of one sequence; 0 means max_position_embeddings
 	MaxSequences int     // requests that run at the same time; 0 means 16
 	QueueLimit   int     // requests that may wait to run; 0 means 1024
@@ -201,6 +202,9 @@ func (o Options) check() error {
 	}
 	if o.Speculation != "" && o.Speculation != speculate && o.Speculation != noSpeculation {
 		return &Error{Class: ErrRequest, Err: fmt.Errorf("speculation is %q, want %s or %s", o.Speculation, speculate, noSpeculation)}
+	}
+	if _, ok := stateTypeNamed(o.StateType); !ok {
+		return &Error{Class: ErrRequest, Err: fmt.Errorf("type of states %q, want float32 or float16", o.StateType)}
 	}
 	for _, v := range []struct {
 		name        string
@@ -384,6 +388,15 @@ func (m *Model) Device() string { return m.device.name }
 // DType returns the name of the type that activations, caches and, on a GPU,
 // weights have: "float32", "bfloat16" or "float16".
 func (m *Model) DType() string { return typeNames[m.device.act] }
+
+// StateType returns the name of the type that the states of recurrences are kept
+// in, "float32" or "float16"; "" where the model has none.
+func (m *Model) StateType() string {
+	if m.account.StateTraffic() == 0 {
+		return ""
+	}
+	return typeNames[m.plan.limits.StateType]
+}
 
 // Parameters returns the number of weights in use.
 func (m *Model) Parameters() int64 {

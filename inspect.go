@@ -67,6 +67,7 @@ type InspectOptions struct {
 	Context   int    // 0 means max_position_embeddings
 	Sequences int    // 0 means 1
 	DType     string // that a GPU computes in, as in Options: plan for one; "" plans for the CPU
+	StateType string // of recurrent states, as in Options
 }
 
 // Inspect describes the checkpoint in a directory from config.json and the
@@ -86,11 +87,11 @@ func inspect(name string, fsys fs.FS, ck *safetensors.Checkpoint, opts InspectOp
 	if err != nil {
 		return nil, openError(name, err)
 	}
-	if err := (Options{Context: opts.Context, MaxSequences: opts.Sequences, DType: opts.DType}).check(); err != nil {
+	if err := (Options{Context: opts.Context, MaxSequences: opts.Sequences, DType: opts.DType, StateType: opts.StateType}).check(); err != nil {
 		return nil, openError(name, err)
 	}
 	sequences := max(opts.Sequences, 1)
-	a, m, err := accountOn(d, ck, sequences, opts.DType)
+	a, m, err := accountOn(d, ck, Options{MaxSequences: sequences, DType: opts.DType, StateType: opts.StateType})
 	if err != nil {
 		return nil, openError(name, err)
 	}
@@ -105,20 +106,20 @@ func inspect(name string, fsys fs.FS, ck *safetensors.Checkpoint, opts InspectOp
 	return r, nil
 }
 
-// accountOn accounts for the model on the CPU, or on a GPU that computes in the
-// named type.
-func accountOn(d *model.Definition, from model.Weights, sequences int, dtype string) (*model.Account, machine, error) {
-	m, step := mainMemory(), Options{MaxSequences: sequences}
-	a, err := d.Account(from, m.stepLimits(step), m.types)
-	if err != nil || dtype == "" {
+// accountOn accounts for the model on the CPU, or on a GPU where the options name
+// the type that it computes in.
+func accountOn(d *model.Definition, from model.Weights, opts Options) (*model.Account, machine, error) {
+	m := mainMemory()
+	a, err := d.Account(from, m.stepLimits(opts), m.types)
+	if err != nil || opts.DType == "" {
 		return a, m, err
 	}
-	act, ok := typeNamed(dtype)
+	act, ok := typeNamed(opts.DType)
 	if !ok {
 		act = a.WeightType()
 	}
 	m = gpuMachine(act)
-	return a, m, a.Measure(m.stepLimits(step), m.types)
+	return a, m, a.Measure(m.stepLimits(opts), m.types)
 }
 
 // count fills in the parts and the tensors.

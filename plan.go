@@ -62,9 +62,10 @@ func (m machine) stepLimits(opts Options) model.Limits {
 	if sequences <= 0 {
 		sequences = 16
 	}
+	state, _ := stateTypeNamed(opts.StateType)
 	l := model.Limits{
 		Tokens: max(m.tokens, sequences, opts.StepTokens), Outputs: max(stepOutputs, sequences),
-		Sequences: sequences, PageSize: pageSize,
+		Sequences: sequences, PageSize: pageSize, StateType: state,
 	}
 	if opts.Speculation == speculate {
 		l.Outputs, l.Spares = max(l.Outputs, sequences+draftRows), min(sequences, spareStates)

@@ -21,19 +21,19 @@ import (
 
 // benchFlags are the flags of godwit bench, for batches or for load.
 type benchFlags struct {
-	model, config         string
-	device, dtype         string
-	speculation           string
-	prompt, decode        string
-	batch, concurrency    string
-	repeat, warmup        int
-	stepTokens            int
-	noPrefixCache, asJSON bool
-	noAhead               bool
-	load                  bench.LoadOptions
-	memory                float64
-	set                   func(flag string) bool // tells whether it was given
-	progress              func(done, total int)  // nil: a bar
+	model, config          string
+	device, dtype          string
+	speculation, stateType string
+	prompt, decode         string
+	batch, concurrency     string
+	repeat, warmup         int
+	stepTokens             int
+	noPrefixCache, asJSON  bool
+	noAhead                bool
+	load                   bench.LoadOptions
+	memory                 float64
+	set                    func(flag string) bool // tells whether it was given
+	progress               func(done, total int)  // nil: a bar
 }
 
 func benchCommand(c *console) *cobra.Command {
@@ -55,6 +55,7 @@ func benchCommand(c *console) *cobra.Command {
 	fl.StringVar(&f.config, "config", "", "a config.json, or a directory or ORG/NAME of the hub that has one: random weights of that geometry")
 	fl.StringVar(&f.device, "device", "auto", "auto, cpu, cuda or cuda:N")
 	fl.StringVar(&f.dtype, "dtype", "auto", dtypeHelp)
+	fl.StringVar(&f.stateType, "state-type", "", stateTypeHelp)
 	fl.StringVar(&f.prompt, "prompt", "512", "tokens of each prompt; under load a distribution")
 	fl.StringVar(&f.decode, "decode", "128", "new tokens of each request; under load a distribution")
 	fl.StringVar(&f.batch, "batch", "1", "batches: numbers of requests that start together, such as 1,8,64")
@@ -176,7 +177,7 @@ func (f *benchFlags) name() string {
 
 // open opens the model.
 func (f *benchFlags) open(ctx context.Context, c *console, opts godwit.Options, event func(godwit.Event)) (*godwit.Model, error) {
-	opts.Device, opts.DType, opts.OnEvent = f.device, f.dtype, event
+	opts.Device, opts.DType, opts.StateType, opts.OnEvent = f.device, f.dtype, f.stateType, event
 	opts.StepTokens, opts.NoPrefixCache = f.stepTokens, opts.NoPrefixCache || f.noPrefixCache
 	opts.Memory, opts.Speculation, opts.NoAhead = f.memory, f.speculation, f.noAhead
 	if f.config == "" {

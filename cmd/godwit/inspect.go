@@ -54,6 +54,7 @@ that holds weights and cache in that type.`,
 	cmd.Flags().IntVar(&opts.Context, "context", 0, "tokens of a sequence to plan for (default: max_position_embeddings)")
 	cmd.Flags().IntVar(&opts.Sequences, "sequences", 1, "sequences to plan for")
 	cmd.Flags().StringVar(&opts.DType, "dtype", "", "plan for a GPU that computes in this type: float32, bfloat16, float16, or auto, the one most weights are stored in (default: plan for the CPU)")
+	cmd.Flags().StringVar(&opts.StateType, "state-type", "", stateTypeHelp)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
 }

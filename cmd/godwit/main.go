@@ -173,6 +173,9 @@ func (s speculation) Set(value string) error {
 // dtypeHelp explains --dtype.
 const dtypeHelp = "type that a GPU computes in: float32, bfloat16, float16, or auto, the one most weights are stored in"
 
+// stateTypeHelp explains --state-type.
+const stateTypeHelp = "type that the states of recurrences are kept in: float32, or float16, in half the memory and a little less exact (default: float32)"
+
 // openModel opens a directory, or the built-in model for "".
 func openModel(ctx context.Context, dir string, opts godwit.Options) (*godwit.Model, error) {
 	opts = withLibraries(opts)

@@ -35,6 +35,7 @@ type Subject struct {
 	WeightBytes   int64   `json:"weight_bytes"`
 	Device        string  `json:"device"`
 	DType         string  `json:"dtype"`                   // of activations and cache, on a GPU of the weights, too
+	StateType     string  `json:"state_dtype,omitempty"`   // of the states of recurrences
 	LoadSeconds   float64 `json:"load_seconds"`            // from nothing to a model that is ready
 	WeightSeconds float64 `json:"weight_seconds"`          // of that, for the weights
 	WeightRate    float64 `json:"weight_bytes_per_second"` // as stored
@@ -113,7 +114,7 @@ func spreadOf(samples []sample, figure func(sample) float64) Spread {
 
 func newSubject(m *godwit.Model) Subject {
 	s := Subject{
-		Architecture: m.Architecture(), Parameters: m.Parameters(), WeightBytes: m.Plan().Weights, Device: m.Device(), DType: m.DType(),
+		Architecture: m.Architecture(), Parameters: m.Parameters(), WeightBytes: m.Plan().Weights, Device: m.Device(), DType: m.DType(), StateType: m.StateType(),
 		LoadSeconds: m.LoadSeconds(), WeightSeconds: m.WeightSeconds(),
 	}
 	if s.WeightSeconds > 0 {

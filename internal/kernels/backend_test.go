@@ -101,7 +101,7 @@ func TestCodeOnDemand(t *testing.T) {
 		modules int
 	}{
 		{"a cache", func() error { _, err := b.Cache(1, 16, 1, 64); return err }, 0},
-		{"a state", func() error { _, err := b.State(1, 64); return err }, 5},
+		{"a state", func() error { _, err := b.State(ops.F32, 1, 64); return err }, 5},
 		{"routes", func() error {
 			_, err := b.Routes(ops.Mixture{Rows: 1, TopK: 1, Experts: 2, Width: 8, Out: 8})
 			return err
@@ -135,7 +135,7 @@ func TestCodeFails(t *testing.T) {
 	}
 	defer b.Close()
 	f.Fail("cuModuleLoadDataEx", 1, 2)
-	if _, err := b.State(1, 64); !errors.Is(err, cuda.ErrOutOfMemory) || !strings.Contains(err.Error(), "kernels: image ") {
+	if _, err := b.State(ops.F32, 1, 64); !errors.Is(err, cuda.ErrOutOfMemory) || !strings.Contains(err.Error(), "kernels: image ") {
 		t.Errorf("a state: got %v, want the image and out of memory", err)
 	}
 	f.Fail("cuModuleLoadDataEx", 0, 2)

@@ -3,6 +3,7 @@ package kernels
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/godwit-llm/godwit/internal/cuda"
 	"github.com/godwit-llm/godwit/internal/ops"
@@ -141,17 +142,25 @@ func (b *Backend) Activation(rows, cols int) (ops.Tensor, error) {
 // Float reserves a float32 matrix.
 func (b *Backend) Float(rows, cols int) (ops.Tensor, error) { return b.place(ops.F32, rows, cols) }
 
-// State reserves a float32 matrix and clears it.
-func (b *Backend) State(rows, cols int) (ops.Tensor, error) {
+// State reserves a matrix and clears it.
+func (b *Backend) State(t ops.DType, rows, cols int) (ops.Tensor, error) {
+	if !isState(t) {
+		return ops.Tensor{}, fmt.Errorf("kernels: a state of type %s, want F32 or F16", t)
+	}
 	if err := b.need(recurrences); err != nil {
 		return ops.Tensor{}, err
 	}
-	t, err := b.place(ops.F32, rows, cols)
+	x, err := b.place(t, rows, cols)
 	if err != nil {
-		return t, err
+		return x, err
 	}
-	return t, b.stream.Fill(address(t), 0, rows*cols*4)
+	return x, b.stream.Fill(address(x), 0, rows*cols*t.Size())
 }
+
+// stateTypes are the types that states are kept in.
+var stateTypes = []ops.DType{ops.F32, ops.F16}
+
+func isState(t ops.DType) bool { return slices.Contains(stateTypes, t) }
 
 // Cache reserves pages and clears them, so that a place that nothing was
 // stored in never holds NaN.

@@ -82,7 +82,7 @@ func (s *step) routes(topK int) ops.Routes {
 	return r
 }
 
-// Limits are the sizes that memory is allocated for.
+// Limits are the sizes that memory is allocated for, and the type of states.
 type Limits struct {
 	Tokens    int // of one step
 	Outputs   int // rows of one step whose logits are wanted
@@ -93,6 +93,8 @@ type Limits struct {
 	Snapshots     int // rows of recurrent state behind those of the sequences
 	Spares        int // rows behind those, for states that may have to be put back
 	HostSnapshots int // rows of recurrent state in host memory
+
+	StateType ops.DType // of the states of Mamba-2's recurrences: F32 or F16
 }
 
 // memory is what a model needs besides its weights.
@@ -151,12 +153,12 @@ func (a *allocator) cache(kvHeads, headDim int) ops.Cache {
 }
 
 // state reserves a row of the given width for each sequence, snapshot and spare.
-func (a *allocator) state(width int) ops.Tensor {
+func (a *allocator) state(kind ops.DType, width int) ops.Tensor {
 	l := a.limits
-	t := get(a, func() (ops.Tensor, error) { return a.to.State(l.Sequences+l.Snapshots+l.Spares, width) })
+	t := get(a, func() (ops.Tensor, error) { return a.to.State(kind, l.Sequences+l.Snapshots+l.Spares, width) })
 	a.kept.states = append(a.kept.states, t)
 	if l.HostSnapshots > 0 {
-		h := get(a, func() (ops.Tensor, error) { return a.to.HostState(l.HostSnapshots, width) })
+		h := get(a, func() (ops.Tensor, error) { return a.to.HostState(kind, l.HostSnapshots, width) })
 		a.kept.host = append(a.kept.host, h)
 	}
 	return t

@@ -57,7 +57,8 @@ type Backend interface {
 
 	// Scan runs the Mamba-2 recurrence over each sequence of the batch.
 	// xbc [n, Inner+2·Groups·State] holds x, B and C, dt [n, Heads] the raw
-	// time steps; y [n, Inner] is written and state, a row a slot, updated.
+	// time steps; y [n, Inner] is written and state, a row a slot, updated. A
+	// state of type F16 is rounded once a step, when it is stored.
 	Scan(y, xbc, dt Tensor, s *SSM, state Tensor)
 
 	// GatedNorm writes RMSNorm(y ⊙ SiLU(z)) by groups of columns to out.
@@ -124,12 +125,12 @@ type Memory interface {
 	// residual stream, which many small terms are added to, and for logits.
 	Float(rows, cols int) (Tensor, error)
 
-	// State returns zeroed float32 memory that lasts.
-	State(rows, cols int) (Tensor, error)
+	// State returns zeroed memory that lasts, of type F32 or F16.
+	State(t DType, rows, cols int) (Tensor, error)
 
-	// HostState returns float32 memory of the host that lasts: for rows of State
-	// that Copy saves and loads.
-	HostState(rows, cols int) (Tensor, error)
+	// HostState returns memory of the host that lasts: for rows of State that
+	// Copy saves and loads.
+	HostState(t DType, rows, cols int) (Tensor, error)
 
 	// Routes returns scratch space for the routing of a mixture's rows, and for
 	// what the device keeps of its experts' work until it is summed.
@@ -277,7 +278,7 @@ type Mamba struct {
 // MambaState is what a Mamba-2 mixer keeps of sequences, a row a slot.
 type MambaState struct {
 	Window Tensor // of the convolution
-	SSM    Tensor // of the scan
+	SSM    Tensor // of the scan, F32 or F16
 }
 
 // Convolved returns the number of columns that are convolved: x, B and C.
