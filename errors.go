@@ -27,6 +27,9 @@ var (
 	ErrQueueFull   = errors.New("queue is full")
 )
 
+// ErrTooLong says more of an ErrRequest: the prompt does not fit the context.
+var ErrTooLong = engine.ErrTooLong
+
 // Error is an error of this package. Its text names the operation, the file
 // and what was got and wanted; its class is one of the Err values.
 type Error struct {

@@ -203,6 +203,9 @@ func (f *serveFlags) names() []string {
 
 // readKeys collects the keys of flags, environment and file.
 func (f *serveFlags) readKeys() error {
+	if slices.Contains(f.keys, "") {
+		return usageError{errors.New("--api-key is empty, want a key; without the flag none is asked for")}
+	}
 	list := f.keys
 	if key := os.Getenv("GODWIT_API_KEY"); key != "" {
 		list = append(list, key)

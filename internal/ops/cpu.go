@@ -122,8 +122,11 @@ func newFloats(rows, cols int) Tensor {
 	return t
 }
 
-// Begin opens a step.
+// Begin opens a step. From here to its end the step keeps all cores busy, so
+// goroutines that are ready, such as those that send what the last step made,
+// go first.
 func (b *CPU) Begin(batch *Batch) error {
+	runtime.Gosched()
 	b.batch = batch
 	b.owner = b.owner[:0]
 	for s := range batch.Sequences() {

@@ -116,6 +116,7 @@ func asAPIError(ctx context.Context, err error) *apiError {
 		{errTimeout, apiError{Status: http.StatusGatewayTimeout, Type: typeServer, Code: "timeout"}},
 		{errSlow, apiError{Status: statusClientClosed, Type: typeInvalid, Code: "client_too_slow"}},
 		{errAbandoned, apiError{Status: statusClientClosed, Type: typeInvalid, Code: "client_closed"}},
+		{godwit.ErrTooLong, apiError{Status: http.StatusBadRequest, Type: typeInvalid, Code: "context_length_exceeded"}},
 		{godwit.ErrRequest, apiError{Status: http.StatusBadRequest, Type: typeInvalid}},
 		{godwit.ErrUnsupported, apiError{Status: http.StatusBadRequest, Type: typeInvalid, Code: "unsupported"}},
 		{godwit.ErrQueueFull, apiError{Status: http.StatusTooManyRequests, Type: typeRateLimit, Code: "queue_full", RetryAfter: 1}},

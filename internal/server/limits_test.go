@@ -223,7 +223,9 @@ func TestHeartbeat(t *testing.T) {
 
 // TestDrain finishes what runs, and no longer takes new connections.
 func TestDrain(t *testing.T) {
-	ts := startBuiltin(t, Options{DrainDelay: 100 * time.Millisecond, DrainTimeout: time.Minute})
+	ts := startBuiltin(t, Options{DrainDelay: time.Second, DrainTimeout: 10 * time.Minute})
+	goOn := make(chan time.Duration)
+	ts.pause = func(d time.Duration) { goOn <- d }
 	_, lines := ts.stream(t.Context(), `{`+hello+`,"stream":true,"ignore_eos":true,"max_tokens":300}`)
 	ts.stop()
 	var ready readyReport
@@ -234,6 +236,9 @@ func TestDrain(t *testing.T) {
 	}
 	var late chatCompletion
 	ts.call("POST", "/v1/chat/completions", `{`+hello+`,"max_tokens":1}`, 200, &late) // the balancer does not know yet
+	if d := <-goOn; d != time.Second {
+		t.Errorf("got a delay of %v, want a second", d)
+	}
 	rest, err := io.ReadAll(lines)
 	if err != nil || !strings.HasSuffix(string(rest), "data: [DONE]\n\n") || !strings.Contains(string(rest), `"finish_reason":"length"`) {
 		t.Errorf("got %v and %.300q, want the whole answer", err, rest)
