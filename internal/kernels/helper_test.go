@@ -13,6 +13,7 @@ import (
 
 	"github.com/godwit-llm/godwit/internal/cuda"
 	"github.com/godwit-llm/godwit/internal/cuda/cudatest"
+	"github.com/godwit-llm/godwit/internal/kernels/emulated"
 	"github.com/godwit-llm/godwit/internal/ops"
 	"github.com/godwit-llm/godwit/internal/vec"
 )
@@ -37,13 +38,14 @@ func TestMain(m *testing.M) {
 // device is a backend on a real device.
 type device struct{ *Backend }
 
-// onDevice returns a backend on device 0, or skips the test. A test that has
-// subtests opens one in each: a device belongs to its goroutine.
+// onDevice returns a backend on device 0, or on an emulated device where there
+// is none. A test that has subtests opens one in each: a device belongs to its
+// goroutine.
 func onDevice(t testing.TB, opt Options) device {
 	t.Helper()
 	driver, err := cuda.LoadDriver(cuda.Options{})
 	if errors.Is(err, cuda.ErrNoLibrary) || errors.Is(err, cuda.ErrNoDevice) {
-		t.Skipf("needs a GPU: %v", err)
+		return onEmulator(t, opt)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -53,6 +55,14 @@ func onDevice(t testing.TB, opt Options) device {
 		t.Fatal(err)
 	}
 	return device{opened(t, dev, opt)}
+}
+
+// onEmulator returns a backend whose kernels run on the CPU.
+func onEmulator(t testing.TB, opt Options) device {
+	t.Helper()
+	f := cudatest.New(t, cudatest.Config{Devices: []cudatest.Device{{Memory: 16 << 30}}})
+	emulated.Register(t, f, ".", 1)
+	return device{opened(t, f.Device(t), opt)}
 }
 
 // opened returns a backend that the test's end closes with its device.

@@ -1,0 +1,171 @@
+package emulated
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+)
+
+//go:embed device
+var device embed.FS
+
+// errNoCompiler says that there is no C++ compiler for this machine.
+var errNoCompiler = errors.New("emulated: needs g++ on Linux")
+
+// flags are those of all compilations. Nothing is contracted to fused
+// multiply-adds behind the sources' back, so that results are the same on every
+// machine. Accesses are checked for their alignment, indices for their bounds.
+var flags = []string{
+	"-std=c++17", "-O2", "-march=native", "-ffp-contract=off", "-fno-strict-aliasing", "-fPIC", "-fvisibility=hidden",
+	"-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-fno-stack-protector",
+	"-fsanitize=alignment,bounds", "-fno-sanitize-recover=all",
+	"-w",
+}
+
+// builder compiles sources into a folder of the user's cache. What is there
+// already, by the hash of everything that it is made of, is not made again.
+type builder struct {
+	compiler string
+	cache    string
+	headers  string // of the emulator
+	machine  string // what the compiler knows of the processor
+	object   string // the runtime
+}
+
+func newBuilder() (*builder, error) {
+	compiler, err := exec.LookPath("g++")
+	if err != nil || runtime.GOOS != "linux" {
+		return nil, errNoCompiler
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	b := &builder{compiler: compiler, cache: filepath.Join(cache, "godwit", "emulated")}
+	out, err := exec.Command(compiler, "-march=native", "-dM", "-E", "-x", "c++", "/dev/null").Output()
+	if err != nil {
+		return nil, fmt.Errorf("emulated: %s: %w", compiler, err)
+	}
+	b.machine = string(out)
+	return b, b.runtime()
+}
+
+// runtime writes the headers and compiles the runtime.
+func (b *builder) runtime() error {
+	hash := sha256.New()
+	entries, err := device.ReadDir("device")
+	if err != nil {
+		return err
+	}
+	files := map[string][]byte{}
+	for _, e := range entries {
+		data, err := device.ReadFile("device/" + e.Name())
+		if err != nil {
+			return err
+		}
+		files[e.Name()] = data
+		fmt.Fprintf(hash, "%s %d\n%s", e.Name(), len(data), data)
+	}
+	b.headers = filepath.Join(b.cache, "device-"+hex.EncodeToString(hash.Sum(nil))[:16])
+	if err := os.MkdirAll(b.headers, 0o777); err != nil {
+		return err
+	}
+	for name, data := range files {
+		if err := writeFile(filepath.Join(b.headers, name), data); err != nil {
+			return err
+		}
+	}
+	args := append([]string{"-c"}, flags...)
+	text := append(append([]byte(nil), files["runtime.cpp"]...), files["runtime.h"]...)
+	b.object, err = b.make("runtime", ".o", text, append(args, filepath.Join(b.headers, "runtime.cpp")))
+	return err
+}
+
+// library compiles a source and returns the file.
+func (b *builder) library(source string) (string, error) {
+	text, err := b.preprocess(source)
+	if err != nil {
+		return "", err
+	}
+	text, _, err = rewrite(text)
+	if err != nil {
+		return "", fmt.Errorf("emulated: %s: %w", source, err)
+	}
+	name := strings.TrimSuffix(filepath.Base(source), ".cu")
+	file := filepath.Join(b.headers, fmt.Sprintf("%s-%x.ii", name, sha256.Sum256([]byte(text))))
+	if err := writeFile(file, []byte(text)); err != nil {
+		return "", err
+	}
+	args := append([]string{"-shared", "-Wl,-Bsymbolic", "-Wl,-z,defs"}, flags...)
+	return b.make(name, ".so", []byte(text+b.object), append(args, "-fpreprocessed", file, b.object, "-lm"))
+}
+
+func (b *builder) preprocess(source string) (string, error) {
+	args := append([]string{"-E", "-x", "c++", "-include", filepath.Join(b.headers, "cuda.h"), "-I", b.headers}, flags...)
+	out, err := exec.Command(b.compiler, append(args, source)...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("emulated: %s: %w\n%s", source, err, head(out))
+	}
+	return string(out), nil
+}
+
+// make runs the compiler unless the file is there.
+func (b *builder) make(name, ending string, text []byte, args []string) (string, error) {
+	hash := sha256.New()
+	fmt.Fprintf(hash, "%s\n%q\n%s", b.machine, args, text)
+	file := filepath.Join(b.cache, name+"-"+hex.EncodeToString(hash.Sum(nil))[:16]+ending)
+	if _, err := os.Stat(file); err == nil {
+		return file, nil
+	}
+	unfinished := fmt.Sprintf("%s.%d", file, os.Getpid())
+	out, err := exec.Command(b.compiler, append(args, "-o", unfinished)...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("emulated: %s: %w\n%s", name, err, head(out))
+	}
+	return file, os.Rename(unfinished, file)
+}
+
+// head returns the first lines of a compiler's messages.
+func head(out []byte) []byte { return out[:min(len(out), 6000)] }
+
+// writeFile writes a file that others may read or write at the same time.
+func writeFile(name string, data []byte) error {
+	if old, err := os.ReadFile(name); err == nil && bytes.Equal(old, data) {
+		return nil
+	}
+	unfinished := fmt.Sprintf("%s.%d", name, os.Getpid())
+	if err := os.WriteFile(unfinished, data, 0o666); err != nil {
+		return err
+	}
+	return os.Rename(unfinished, name)
+}
+
+// buildAll compiles all sources of a folder, as many at a time as there are
+// processors.
+func (b *builder) buildAll(dir string) ([]string, error) {
+	sources, err := filepath.Glob(filepath.Join(dir, "*.cu"))
+	if err != nil || len(sources) == 0 {
+		return nil, fmt.Errorf("emulated: no sources in %s: %w", dir, err)
+	}
+	files, errs := make([]string, len(sources)), make([]error, len(sources))
+	var all sync.WaitGroup
+	turn := make(chan struct{}, runtime.NumCPU())
+	for i, source := range sources {
+		all.Go(func() {
+			turn <- struct{}{}
+			files[i], errs[i] = b.library(source)
+			<-turn
+		})
+	}
+	all.Wait()
+	return files, errors.Join(errs...)
+}
