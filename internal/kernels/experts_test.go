@@ -192,7 +192,7 @@ func TestExperts(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				m := compareWithCPU(t, act)
 				dev, cpu := m.mixtures(c.experts, c.in, c.width, c.out, c.act)
-				for _, n := range c.rows {
+				for _, n := range affordable(1, c.rows, func(n int) int { return n * c.topK * c.width * (c.in + c.out) }) {
 					for i, choice := range choices {
 						set := (n+i)%2 == 0
 						m.experts(fmt.Sprintf("%d rows,%s,set=%v", n, choice.name, set), dev, cpu, n, c.topK, c.in, c.out, set, func(row int) []int {

@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -18,12 +19,59 @@ import (
 	"github.com/godwit-llm/godwit/internal/vec"
 )
 
+// emulating says that there is no GPU: kernels run on the CPU, see package
+// emulated, some ten thousand times slower. Tests try fewer and smaller cases
+// there unless -cases asks for all.
+var (
+	emulating = true
+	allCases  = flag.Bool("cases", false, "without a GPU: try all cases")
+)
+
+// affordable returns all cases, or those of at most some millions of
+// multiply-adds where kernels are emulated, and of those every n-th.
+func affordable[T any](n int, cases []T, work func(T) int) []T {
+	if !emulating || *allCases {
+		return cases
+	}
+	var out []T
+	for _, c := range cases {
+		if work(c) <= 4e6 {
+			out = append(out, c)
+		}
+	}
+	for i := range len(out) / n {
+		out[i] = out[i*n+i%n]
+	}
+	return out[:len(out)/n]
+}
+
+// oneIn returns a function that is true each time, or one time in n where
+// kernels are emulated.
+func oneIn(n int) func() bool {
+	calls := 0
+	return func() bool {
+		calls++
+		return !emulating || *allCases || calls%n == 1
+	}
+}
+
+// needsGPU skips a test that measures, or takes more memory than machines
+// without a GPU may have.
+func needsGPU(t testing.TB) {
+	t.Helper()
+	if emulating {
+		t.Skip("needs a GPU")
+	}
+}
+
 // TestMain keeps the device's context alive between tests: making it anew
 // takes a fifth of a second.
 func TestMain(m *testing.M) {
+	flag.Parse()
 	var held *cuda.Device
 	if driver, err := cuda.LoadDriver(cuda.Options{}); err == nil {
-		held, _ = driver.Open(0) // a test that needs it reports what is wrong
+		held, err = driver.Open(0)
+		emulating = errors.Is(err, cuda.ErrNoDevice) // a test reports what else is wrong
 	}
 	code := m.Run()
 	if held != nil {
@@ -43,10 +91,10 @@ type device struct{ *Backend }
 // goroutine.
 func onDevice(t testing.TB, opt Options) device {
 	t.Helper()
-	driver, err := cuda.LoadDriver(cuda.Options{})
-	if errors.Is(err, cuda.ErrNoLibrary) || errors.Is(err, cuda.ErrNoDevice) {
+	if emulating {
 		return onEmulator(t, opt)
 	}
+	driver, err := cuda.LoadDriver(cuda.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -257,6 +257,7 @@ func TestSpeedOfSampling(t *testing.T) {
 	if testing.Short() {
 		t.Skip("measures")
 	}
+	needsGPU(t)
 	d := onDevice(t, Options{Act: ops.BF16})
 	pattern := floatPattern(t, d)
 	t.Logf("%-20s %10s %5s %10s %10s", "", "vocabulary", "rows", "kernel µs", "call µs")

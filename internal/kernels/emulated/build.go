@@ -105,8 +105,11 @@ func (b *builder) library(source string) (string, error) {
 	if err := writeFile(file, []byte(text)); err != nil {
 		return "", err
 	}
-	args := append([]string{"-shared", "-Wl,-Bsymbolic", "-Wl,-z,defs"}, flags...)
-	return b.make(name, ".so", []byte(text+b.object), append(args, "-fpreprocessed", file, b.object, "-lm"))
+	object, err := b.make(name, ".o", []byte(text), append([]string{"-c", "-fpreprocessed", file}, flags...))
+	if err != nil {
+		return "", err
+	}
+	return b.make(name, ".so", nil, []string{"-shared", "-Wl,-Bsymbolic", "-Wl,-z,defs", object, b.object, "-lm"})
 }
 
 func (b *builder) preprocess(source string) (string, error) {

@@ -164,24 +164,22 @@ template <class T> struct Product {
     unsigned a[4], b[2];
     float c[4];
 
-    static void resolve(Thread *const *lanes, unsigned members) {
+    __attribute__((optimize("O3"))) static void resolve(Thread *const *lanes, unsigned members) {
         if (members != 0xffffffffu) emulated::fail("mma of lanes %08x", members);
-        float a[16][16], b[8][16]; // b by columns
+        float a[16][16], b[16][8];
+        double c[16][8];
         for (int lane = 0; lane < 32; lane++) {
             const Product &op = operands<Product>(lanes, lane);
-            const int g = lane / 4, t = lane % 4;
-            for (int i = 0; i < 8; i++) a[g + i / 2 % 2 * 8][2 * t + i / 4 * 8 + i % 2] = T::value(op.a[i / 2] >> i % 2 * 16 & 0xffff);
-            for (int i = 0; i < 4; i++) b[g][2 * t + i / 2 * 8 + i % 2] = T::value(op.b[i / 2] >> i % 2 * 16 & 0xffff);
+            const int g = lane / 4, t = 2 * (lane % 4);
+            for (int i = 0; i < 8; i++) a[g + i / 2 % 2 * 8][t + i / 4 * 8 + i % 2] = T::value(op.a[i / 2] >> i % 2 * 16 & 0xffff);
+            for (int i = 0; i < 4; i++) b[t + i / 2 * 8 + i % 2][g] = T::value(op.b[i / 2] >> i % 2 * 16 & 0xffff);
+            for (int i = 0; i < 4; i++) c[g + i / 2 * 8][t + i % 2] = op.c[i];
         }
-        for (int lane = 0; lane < 32; lane++) {
-            Product &op = operands<Product>(lanes, lane);
-            for (int i = 0; i < 4; i++) {
-                const float *row = a[lane / 4 + i / 2 * 8], *column = b[2 * (lane % 4) + i % 2];
-                double sum = op.c[i];
-                for (int k = 0; k < 16; k++) sum += (double)row[k] * column[k];
-                op.c[i] = (float)sum;
-            }
-        }
+        for (int row = 0; row < 16; row++)
+            for (int k = 0; k < 16; k++)
+                for (int column = 0; column < 8; column++) c[row][column] += (double)a[row][k] * b[k][column];
+        for (int lane = 0; lane < 32; lane++)
+            for (int i = 0; i < 4; i++) operands<Product>(lanes, lane).c[i] = (float)c[lane / 4 + i / 2 * 8][2 * (lane % 4) + i % 2];
     }
 };
 

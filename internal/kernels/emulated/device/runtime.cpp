@@ -49,11 +49,10 @@ unsigned draw() {
     return now.random >> 32;
 }
 
-// draw_bit returns one of the bits set in a mask.
-int draw_bit(unsigned mask) {
-    const int shift = draw() & 31;
-    const unsigned turned = mask >> shift | (shift ? mask << (32 - shift) : 0);
-    return (__builtin_ctz(turned) + shift) & 31;
+// bit_from returns the first bit that is set from a place on, in a circle.
+int bit_from(unsigned mask, int place) {
+    const unsigned turned = mask >> (place & 31) | mask << (-place & 31);
+    return (__builtin_ctz(turned) + place) & 31;
 }
 
 // ---- fibers ----
@@ -134,14 +133,17 @@ char *stack(size_t i) {
 
 // ---- scheduling ----
 
-void wake(Thread *t) {
-    t->waits = nullptr;
-    Warp *w = t->warp;
+void wake(Warp *w, unsigned lanes) {
     if (!w->runnable) {
         w->place = now.ready.size();
         now.ready.push_back(w);
     }
-    w->runnable |= 1u << t->lane;
+    w->runnable |= lanes;
+}
+
+void wake(Thread *t) {
+    t->waits = nullptr;
+    wake(t->warp, 1u << t->lane);
 }
 
 void put_to_sleep(Thread *t) {
@@ -168,7 +170,7 @@ Thread *choose(Warp *own) {
     }
     // The lanes of a warp mostly run one after another.
     Warp *w = own && own->runnable && (draw() & 15) ? own : now.ready[draw() % now.ready.size()];
-    return w->lanes[draw_bit(w->runnable)];
+    return w->lanes[bit_from(w->runnable, draw())];
 }
 
 // give_way goes on with another thread, or with this one if it is chosen.
@@ -290,21 +292,16 @@ void check_meeting(Warp *w) {
     for (unsigned left = w->meeting; left;) {
         const Thread *first = w->lanes[__builtin_ctz(left)];
         unsigned come = 0;
-        for (unsigned m = w->meeting; m; m &= m - 1) {
+        for (unsigned m = left; m; m &= m - 1) {
             const Thread *t = w->lanes[__builtin_ctz(m)];
             if (t->resolve == first->resolve && t->members == first->members) come |= 1u << t->lane;
         }
-        const unsigned want = first->members & w->alive;
-        if (come == want) {
-            first->resolve(w->lanes, want);
-            w->meeting &= ~want;
-            for (unsigned m = want; m; m &= m - 1) {
-                Thread *t = w->lanes[__builtin_ctz(m)];
-                t->resolve = nullptr;
-                wake(t);
-            }
-        }
         left &= ~come;
+        if (come != (first->members & w->alive)) continue;
+        first->resolve(w->lanes, come);
+        w->meeting &= ~come;
+        wake(w, come);
+        w->turn = draw();
     }
 }
 
@@ -312,13 +309,23 @@ void check_meeting(Warp *w) {
 
 void meet(unsigned members, Resolve resolve, void *operands, const char *what) {
     Thread *me = current;
+    Warp *w = me->warp;
     if (!(members >> me->lane & 1)) fail("%s of lanes %08x, which lane %d is not among", what, members, me->lane);
     me->resolve = resolve, me->members = members, me->operands = operands;
-    me->warp->meeting |= 1u << me->lane;
-    put_to_sleep(me);
     me->waits = what, me->at = nullptr;
+    w->meeting |= 1u << me->lane;
     now.spins = 0;
-    if ((me->warp->meeting & members & me->warp->alive) == (members & me->warp->alive)) check_meeting(me->warp);
+    if (w->runnable & (w->runnable - 1)) { // others of the warp can run: the usual case
+        w->runnable &= ~(1u << me->lane);
+        if ((w->meeting & members) == (members & w->alive)) check_meeting(w);
+        Thread *to = w->lanes[bit_from(w->runnable, w->turn)];
+        if (to == me) return;
+        current = to;
+        switch_stack(&me->stack_pointer, to->stack_pointer);
+        return;
+    }
+    put_to_sleep(me);
+    if ((w->meeting & members) == (members & w->alive)) check_meeting(w);
     give_way();
 }
 

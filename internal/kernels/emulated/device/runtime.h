@@ -60,6 +60,7 @@ struct Warp {
     Block *block;
     Thread *lanes[32];
     unsigned alive, runnable, meeting;
+    int turn;  // the lane that goes on first
     int place; // among the ready warps, -1: none of its lanes can run
 };
 
