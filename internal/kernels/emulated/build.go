@@ -90,8 +90,45 @@ func (b *builder) runtime() error {
 	return err
 }
 
-// library compiles a source and returns the file.
+// library compiles a source and returns the file. A note under the hash of the
+// source and of all headers tells which one it is.
 func (b *builder) library(source string) (string, error) {
+	note, err := b.note(source)
+	if err != nil {
+		return "", err
+	}
+	if file, err := os.ReadFile(note); err == nil {
+		if _, err := os.Stat(string(file)); err == nil {
+			return string(file), nil
+		}
+	}
+	file, err := b.compile(source)
+	if err != nil {
+		return "", err
+	}
+	return file, writeFile(note, []byte(file))
+}
+
+// note returns the name of a source's note.
+func (b *builder) note(source string) (string, error) {
+	inputs, err := filepath.Glob(filepath.Join(filepath.Dir(source), "*.cuh"))
+	if err != nil {
+		return "", err
+	}
+	hash := sha256.New()
+	fmt.Fprintf(hash, "%s\n%s\n%s\n%q\n%s\n", source, b.headers, b.object, flags, b.machine)
+	for _, input := range append(inputs, source) {
+		data, err := os.ReadFile(input)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(hash, "%s %d\n%s", input, len(data), data)
+	}
+	return filepath.Join(b.cache, "note-"+hex.EncodeToString(hash.Sum(nil))[:32]), nil
+}
+
+// compile compiles a source and links it to the runtime.
+func (b *builder) compile(source string) (string, error) {
 	text, err := b.preprocess(source)
 	if err != nil {
 		return "", err
