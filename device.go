@@ -100,7 +100,7 @@ func (g gpu) Close() error { return errors.Join(g.Backend.Close(), g.device.Clos
 
 // placeCUDA copies the weights to a GPU.
 func (m *Model) placeCUDA(d *model.Definition, opts Options, ordinal int) (_ engine.Loaded, err error) {
-	driver, err := cuda.LoadDriver(cuda.Options{Dirs: opts.LibraryDirs})
+	driver, err := cuda.LoadDriver(cuda.Options{Dirs: opts.LibraryDirs, Open: opts.openLibrary})
 	if err != nil {
 		return engine.Loaded{}, &unavailable{err}
 	}

@@ -23,6 +23,7 @@ import (
 
 	"github.com/godwit-llm/godwit/internal/builtin"
 	"github.com/godwit-llm/godwit/internal/chat"
+	"github.com/godwit-llm/godwit/internal/cuda"
 	"github.com/godwit-llm/godwit/internal/engine"
 	"github.com/godwit-llm/godwit/internal/model"
 	"github.com/godwit-llm/godwit/internal/safetensors"
@@ -47,6 +48,8 @@ type Options struct {
 
 	LibraryDirs []string    // folders to look for CUDA libraries in, before the usual ones
 	OnEvent     func(Event) // told of progress and warnings; may be nil
+
+	openLibrary func(name string) (cuda.Library, error) // opens the CUDA driver's library; nil: the system's loader
 }
 
 // Event is something that happens while a model is loaded.

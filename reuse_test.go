@@ -1,7 +1,6 @@
 package godwit
 
 import (
-	"errors"
 	"math"
 	"math/rand/v2"
 	"path/filepath"
@@ -60,10 +59,7 @@ func randomIDs(rng *rand.Rand, n int) []int32 {
 // answers opens a golden checkpoint and runs requests, some at the same time.
 func answers(t *testing.T, name string, opts Options, requests []Request, atOnce int) ([][]Token, Metrics) {
 	t.Helper()
-	m, err := Open(filepath.Join("testdata/goldens", name), opts)
-	if errors.Is(err, ErrNoDevice) {
-		t.Skip(err)
-	}
+	m, err := Open(filepath.Join("testdata/goldens", name), onGPU(t, opts))
 	if err != nil {
 		t.Fatal(err)
 	}
