@@ -310,7 +310,7 @@ func TestExpertsRepeat(t *testing.T) {
 	const experts, topK, in, width = 32, 4, 256, 136
 	dev, _ := m.mixtures(experts, in, width, in, ops.ReLU2)
 	router, _ := m.routers(ops.Router{TopK: topK, Groups: 1, TopGroups: 1, Normalize: true, ScalingFactor: 2.5}, experts, in, ops.BF16)
-	for _, n := range []int{1, 2, 17, 64, 300, 1000} {
+	for _, n := range affordable(1, []int{1, 2, 17, 64, 300, 1000}, func(n int) int { return 2e5 * n }) {
 		x := m.random(ops.BF16, n, in, 0)
 		routes, err := m.Backend.Routes(ops.Mixture{Rows: n, TopK: topK, Experts: experts, Width: width, Out: in})
 		m.must(err)

@@ -445,7 +445,10 @@ func TestOtherOperationsThanNoted(t *testing.T) {
 // bit by bit, across borders of pages.
 func TestGraphsComputeTheSame(t *testing.T) {
 	for _, act := range activationTypes {
-		for _, sequences := range []int{1, 3, 20} {
+		for i, sequences := range []int{1, 3, 20} {
+			if emulating && !*allCases && i != int(act)%3 {
+				continue
+			}
 			t.Run(fmt.Sprintf("%s/%d", act, sequences), func(t *testing.T) {
 				var values [2][][]float32
 				var ids [2][]int32

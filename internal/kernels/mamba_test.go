@@ -62,6 +62,11 @@ func (x *tinyMamba) forward(m *tiny, layer int, to, h ops.Tensor) {
 // singleSteps are steps of single tokens; a negative number begins a sequence.
 var singleSteps = []brought{{1, 1, 0, 1}, {1, 0, 1, 1}, {1, 1, 1, 1}, {-1, 1, 1, 0}, {1, 1, 1, 1}, {1, 1, -1, 1}, {1, 1, 1, 1}}
 
+type mixerCase struct {
+	heads, headDim, groups, state, taps int
+	one                                 bool // kernel
+}
+
 // TestMamba compares decode steps of the mixers of published models, and of
 // some that one kernel cannot take, with the CPU. One kernel rounds nothing
 // between its parts; three round what passes from one to the next.
@@ -69,21 +74,19 @@ func TestMamba(t *testing.T) {
 	for _, act := range activationTypes {
 		t.Run(act.String(), func(t *testing.T) {
 			c := compareWithCPU(t, act)
-			for _, s := range []struct {
-				heads, headDim, groups, state, taps int
-				one                                 bool // kernel
-			}{
+			for _, s := range affordable(1, []mixerCase{
 				{64, 64, 8, 128, 4, true},  // 3-Nano
 				{128, 80, 8, 128, 4, true}, // Nano-9B-v2
 				{96, 80, 8, 128, 4, true},  // 3-Nano-4B
 				{128, 64, 8, 128, 4, true}, // Nemotron-H-8B, Super
 				{112, 64, 8, 128, 4, true}, // Nemotron-H-4B
 				{8, 24, 1, 128, 4, true},
+				{16, 80, 2, 128, 4, true},
 				{256, 64, 8, 128, 4, false}, // Ultra
 				{8, 64, 8, 128, 4, false},
 				{8, 64, 1, 128, 3, false},
 				{8, 64, 1, 64, 4, false},
-			} {
+			}, func(s mixerCase) int { return s.heads * s.headDim * s.state * 5 }) {
 				name := fmt.Sprintf("%d heads of %d in %d groups, state %d, %d taps", s.heads, s.headDim, s.groups, s.state, s.taps)
 				c.mixer(name, s.heads, s.headDim, s.groups, s.state, s.taps, s.one)
 			}

@@ -79,9 +79,14 @@ func randomSampling(rng *rand.Rand, vocab int) ops.Sampling {
 // kept tokens' sum comes within 2e-6 of TopP.
 func TestSampleLikeCPU(t *testing.T) {
 	c := compareWithCPU(t, ops.F32)
-	for _, v := range []struct{ vocab, rows, batch int }{
+	cases := []struct{ vocab, rows, batch int }{
 		{48, 2000, 100}, {4096, 1500, 75}, {131072, 90, 1}, {131072, 150, 50}, {256000, 40, 1}, {256000, 80, 40}, {2053, 700, 350},
-	} {
+	}
+	if emulating && !*allCases {
+		cases[0].rows, cases[1].rows, cases[2].rows, cases[6].rows, cases[6].batch = 200, 75, 2, 35, 35
+		cases = []struct{ vocab, rows, batch int }{cases[0], cases[1], cases[2], cases[6]}
+	}
+	for _, v := range cases {
 		logits, err := c.Float(v.batch, v.vocab)
 		c.must(err)
 		host, err := c.cpu.Float(v.batch, v.vocab)

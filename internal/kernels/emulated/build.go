@@ -23,12 +23,17 @@ var errNoCompiler = errors.New("emulated: needs g++ on Linux")
 
 // flags are those of all compilations. Nothing is contracted to fused
 // multiply-adds behind the sources' back, so that results are the same on every
-// machine. Accesses are checked for their alignment, indices for their bounds.
+// machine.
 var flags = []string{
 	"-std=c++17", "-O2", "-march=native", "-ffp-contract=off", "-fno-strict-aliasing", "-fPIC", "-fvisibility=hidden",
 	"-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-fno-stack-protector",
-	"-fsanitize=alignment,bounds", "-fno-sanitize-recover=all",
-	"-w",
+}
+
+// checks are those of device code: each access is shown to the runtime, and
+// checked for its alignment, indices for their bounds.
+var checks = []string{
+	"-fsanitize=kernel-address,alignment,bounds", "-fno-sanitize-recover=alignment,bounds",
+	"--param", "asan-instrumentation-with-call-threshold=0", "--param", "asan-stack=0", "--param", "asan-globals=0",
 }
 
 // builder compiles sources into a folder of the user's cache. What is there
@@ -36,9 +41,9 @@ var flags = []string{
 type builder struct {
 	compiler string
 	cache    string
-	headers  string // of the emulator
-	machine  string // what the compiler knows of the processor
-	object   string // the runtime
+	headers  string   // of the emulator
+	machine  string   // what the compiler knows of the processor
+	objects  []string // the runtime
 }
 
 func newBuilder() (*builder, error) {
@@ -84,10 +89,19 @@ func (b *builder) runtime() error {
 			return err
 		}
 	}
-	args := append([]string{"-c"}, flags...)
-	text := append(append([]byte(nil), files["runtime.cpp"]...), files["runtime.h"]...)
-	b.object, err = b.make("runtime", ".o", text, append(args, filepath.Join(b.headers, "runtime.cpp")))
-	return err
+	args := append([]string{"-c", "-Wall", "-Wextra"}, flags...)
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), ".cpp")
+		if !ok {
+			continue
+		}
+		object, err := b.make("runtime-"+name, ".o", hash.Sum(nil), append(args, filepath.Join(b.headers, e.Name())))
+		if err != nil {
+			return err
+		}
+		b.objects = append(b.objects, object)
+	}
+	return nil
 }
 
 // library compiles a source and returns the file. A note under the hash of the
@@ -116,7 +130,7 @@ func (b *builder) note(source string) (string, error) {
 		return "", err
 	}
 	hash := sha256.New()
-	fmt.Fprintf(hash, "%s\n%s\n%s\n%q\n%s\n", source, b.headers, b.object, flags, b.machine)
+	fmt.Fprintf(hash, "%s\n%s\n%q\n%q\n%s\n", source, b.headers, flags, checks, b.machine)
 	for _, input := range append(inputs, source) {
 		data, err := os.ReadFile(input)
 		if err != nil {
@@ -142,11 +156,13 @@ func (b *builder) compile(source string) (string, error) {
 	if err := writeFile(file, []byte(text)); err != nil {
 		return "", err
 	}
-	object, err := b.make(name, ".o", []byte(text), append([]string{"-c", "-fpreprocessed", file}, flags...))
+	args := append([]string{"-c", "-w", "-fpreprocessed", file}, checks...)
+	object, err := b.make(name, ".o", []byte(text), append(args, flags...))
 	if err != nil {
 		return "", err
 	}
-	return b.make(name, ".so", nil, []string{"-shared", "-Wl,-Bsymbolic", "-Wl,-z,defs", object, b.object, "-lm"})
+	args = append([]string{"-shared", "-Wl,-Bsymbolic", "-Wl,-z,defs", object}, b.objects...)
+	return b.make(name, ".so", nil, append(args, "-lm"))
 }
 
 func (b *builder) preprocess(source string) (string, error) {

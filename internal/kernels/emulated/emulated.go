@@ -154,7 +154,10 @@ func text(b []byte) string {
 }
 
 // runner runs launches.
-type runner struct{ seed uint64 }
+type runner struct {
+	seed    uint64
+	regions [][2]uintptr // that kernels may touch
+}
 
 // request is Request in device/runtime.cpp.
 type request struct {
@@ -167,6 +170,8 @@ type request struct {
 	message              *byte
 	messageSize          uint64
 	switches             uint64
+	regions              unsafe.Pointer
+	regionCount          uint64
 }
 
 // run runs a launch to its end.
@@ -185,6 +190,9 @@ func (r *runner) run(k kernel, c *cudatest.Call) error {
 	}
 	for i := range 3 {
 		q.grid[i], q.block[i], q.cluster[i] = uint32(c.Grid[i]), uint32(c.Block[i]), uint32(c.Cluster[i])
+	}
+	if r.regions = c.Reachable(r.regions[:0]); len(r.regions) > 0 {
+		q.regions, q.regionCount = unsafe.Pointer(&r.regions[0]), uint64(len(r.regions))
 	}
 	if c.Cooperative {
 		q.cooperative = 1

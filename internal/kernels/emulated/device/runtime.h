@@ -20,7 +20,7 @@ struct Barrier {
     int arrived, votes;
 };
 
-// Lane meetings: see meet in runtime.cpp.
+// Resolve computes what the lanes of a warp have come together for.
 struct Thread;
 typedef void (*Resolve)(Thread *const *lanes, unsigned members);
 
@@ -44,9 +44,9 @@ struct Thread {
     Warp *warp;
     Block *block;
 
-    // What it waits for.
-    const char *waits; // in words, null: it does not
-    const void *at;    // barrier or place in memory
+    // What it waits for, or has waited for.
+    const char *waits; // in words
+    const void *at;    // barrier, null once it is over
     Resolve resolve;
     unsigned members;
     void *operands; // of the lanes' operation
@@ -59,9 +59,9 @@ struct Thread {
 struct Warp {
     Block *block;
     Thread *lanes[32];
-    unsigned alive, runnable, meeting;
+    unsigned alive, runnable, meeting; // lanes
     int turn;  // the lane that goes on first
-    int place; // among the ready warps, -1: none of its lanes can run
+    int place; // among the ready warps
 };
 
 struct Cluster;
@@ -69,7 +69,7 @@ struct Cluster;
 struct Block {
     Dim index;
     char *arena;
-    int threads, alive, warps;
+    int threads, alive;
     Warp *warp;
     Thread *thread;
     Barrier barriers[16];
@@ -82,6 +82,7 @@ struct Cluster {
     int size, alive, arrived, turn;
     Block *blocks[16];
 };
+Cluster *cluster(); // of the block that runs
 
 // Where things lie in the window of shared memory, whose first 1024 bytes
 // belong to the system.
@@ -160,7 +161,7 @@ struct Kernel {
     void register_();
 };
 
-extern void **parameters;
+void copy_parameter(void *to, int i, unsigned bytes);
 
 template <class... A> struct Sizes {
     static constexpr unsigned sizes[sizeof...(A) + 1] = {sizeof(A)..., 0};
@@ -168,7 +169,7 @@ template <class... A> struct Sizes {
 
 template <class T> T parameter(int i) {
     T v;
-    __builtin_memcpy((void *)&v, parameters[i], sizeof(T));
+    copy_parameter(&v, i, sizeof(T));
     return v;
 }
 
