@@ -60,7 +60,9 @@ func translate(inside string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		calls = append(calls, call)
+		if call != "" {
+			calls = append(calls, call)
+		}
 	}
 	return strings.Join(calls, " "), nil
 }
@@ -114,6 +116,7 @@ var registers = map[string]string{
 var (
 	cacheHint = regexp.MustCompile(`\.(L1::\w+|L2::(64B|128B|256B|evict_\w+))`)
 	operandAt = regexp.MustCompile(`%%(\w+)|%(\d+)`)
+	label     = regexp.MustCompile(`^\w+:`)
 	notWord   = regexp.MustCompile(`\W+`)
 )
 
@@ -140,7 +143,7 @@ func instruction(line string, operands []string) (string, error) {
 		predicate, rest, _ := strings.Cut(line[1:], " ")
 		call, err := instruction(rest, operands)
 		return "if (" + predicate + ") " + call, err
-	case strings.HasSuffix(line, ":") || strings.HasPrefix(line, "bra"):
+	case label.MatchString(line) || strings.HasPrefix(line, "bra"):
 		return "", errors.New("branches: write the loop in C++")
 	}
 	name, list, _ := strings.Cut(line, " ")

@@ -49,8 +49,15 @@ var built struct {
 
 // Register compiles the sources in dir, unless that was done before, and
 // registers all their kernels with f. It skips the test where there is no
-// compiler. seed chooses the order in which threads run.
+// compiler. seed chooses the order in which threads run. A kernel that does
+// something wrong makes the device fail, and says what on the standard error
+// output.
 func Register(t testing.TB, f *cudatest.Fake, dir string, seed uint64) {
+	t.Helper()
+	register(t, f, dir, seed, func(err error) { fmt.Fprintln(os.Stderr, err) })
+}
+
+func register(t testing.TB, f *cudatest.Fake, dir string, seed uint64, report func(error)) {
 	t.Helper()
 	kernels, err := kernelsIn(dir)
 	if errors.Is(err, errNoCompiler) {
@@ -63,7 +70,7 @@ func Register(t testing.TB, f *cudatest.Fake, dir string, seed uint64) {
 	for _, k := range kernels {
 		f.Kernel(k.name, k.sizes, func(c *cudatest.Call) {
 			if err := r.run(k, c); err != nil {
-				fmt.Fprintln(os.Stderr, err)
+				report(err)
 				c.Fault(launchFailed)
 			}
 		})
