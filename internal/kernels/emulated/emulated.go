@@ -120,18 +120,11 @@ func compile(dir string) ([]kernel, error) {
 
 // load opens a library and lists its kernels.
 func load(file string) ([]kernel, error) {
-	handle, err := purego.Dlopen(file, purego.RTLD_NOW|purego.RTLD_LOCAL)
+	find, launch, err := openLibrary(file, "emulated_kernel", "emulated_launch")
 	if err != nil {
-		return nil, fmt.Errorf("emulated: %w", err)
+		return nil, err
 	}
-	find, err := purego.Dlsym(handle, "emulated_kernel")
-	if err != nil {
-		return nil, fmt.Errorf("emulated: %w", err)
-	}
-	l := &library{}
-	if l.launch, err = purego.Dlsym(handle, "emulated_launch"); err != nil {
-		return nil, fmt.Errorf("emulated: %w", err)
-	}
+	l := &library{launch: launch}
 	var kernels []kernel
 	for i := 0; ; i++ {
 		var name [256]byte
