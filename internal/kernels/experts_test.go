@@ -190,7 +190,7 @@ func TestExperts(t *testing.T) {
 			}
 			name := fmt.Sprintf("%s/%d of %d,%d to %d to %d", act, c.topK, c.experts, c.in, c.width, c.out)
 			t.Run(name, func(t *testing.T) {
-				rows := affordable(1, c.rows, func(n int) int { return n * c.topK * c.width * (c.in + c.out) })
+				rows := affordable(2, c.rows, func(n int) int { return n * c.topK * c.width * (c.in + c.out) })
 				if len(rows) == 0 {
 					t.Skip("takes long without a GPU")
 				}

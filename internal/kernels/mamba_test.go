@@ -153,7 +153,10 @@ func (c *comparison) roundingMixer(out, p ops.Tensor, m *ops.Mamba, state ops.Ma
 // and without graphs, bit by bit.
 func TestMambaGraphsComputeTheSame(t *testing.T) {
 	for _, act := range activationTypes {
-		for _, shape := range [][4]int{{6, 12, 3, 10}, {8, 16, 2, 128}, {4, 64, 1, 64}, {8, 64, 1, 128}, {16, 80, 1, 128}} {
+		for i, shape := range [][4]int{{6, 12, 3, 10}, {8, 16, 2, 128}, {4, 64, 1, 64}, {8, 64, 1, 128}, {16, 80, 1, 128}} {
+			if emulating && !*allCases && i != int(act)+1 {
+				continue
+			}
 			t.Run(fmt.Sprintf("%s/%v", act, shape), func(t *testing.T) {
 				var values [2][][]float32
 				for i := range values {

@@ -182,6 +182,14 @@ func (b *builder) make(name, ending string, text []byte, args []string) (string,
 	if _, err := os.Stat(file); err == nil {
 		return file, nil
 	}
+	unlock, err := lock(file)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if _, err := os.Stat(file); err == nil {
+		return file, nil // made by another process by now
+	}
 	unfinished := fmt.Sprintf("%s.%d", file, os.Getpid())
 	out, err := exec.Command(b.compiler, append(args, "-o", unfinished)...).CombinedOutput()
 	if err != nil {
