@@ -1,5 +1,5 @@
 # Shortcuts; every target is one command that can be typed as well.
-.PHONY: build test check bench kernels goldens external fuzz
+.PHONY: build test check bench kernels emulate goldens external fuzz
 
 build: ## the binary
 	CGO_ENABLED=0 go build -trimpath -o build/godwit ./cmd/godwit
@@ -15,6 +15,10 @@ bench: ## benchmarks of the CPU
 
 kernels: ## the images of the CUDA kernels whose sources changed, see docs/KERNELS.md
 	bash tools/kernels/build.sh
+
+emulate: ## all cases of the kernels' tests without a GPU
+	go test -timeout 3h ./internal/kernels -cases
+	go test -timeout 3h -run '^TestCUDA' . -cases
 
 external: ## real tokenizers and templates to compare with, into testdata/external
 	bash tools/tokenizer/fetch.sh

@@ -3,26 +3,55 @@ package godwit
 import (
 	"encoding/json"
 	"errors"
+	"flag"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
+
+	"github.com/godwit-llm/godwit/internal/cuda"
+	"github.com/godwit-llm/godwit/internal/cuda/cudatest"
+	"github.com/godwit-llm/godwit/internal/kernels/emulated"
 )
 
+// hasGPU reports whether there is a GPU. Without one, tests run the kernels on
+// the CPU, see internal/kernels/emulated: the same ones, on fewer checkpoints.
+var hasGPU = sync.OnceValue(func() bool {
+	driver, err := cuda.LoadDriver(cuda.Options{})
+	if err != nil {
+		return false
+	}
+	device, err := driver.Open(0)
+	if err != nil {
+		return !errors.Is(err, cuda.ErrNoDevice)
+	}
+	return device.Close() == nil
+})
+
+// onGPU returns options with an emulated GPU where they name one and there is
+// none, or skips the test where there is no compiler for its kernels.
+func onGPU(t testing.TB, opts Options) Options {
+	t.Helper()
+	if kind, _ := cutDevice(opts.Device); kind == "cuda" && !hasGPU() {
+		f := cudatest.New(t, cudatest.Config{NoBLASLt: true, Devices: []cudatest.Device{{Memory: 16 << 30}}})
+		emulated.Register(t, f, "internal/kernels", 1)
+		opts.openLibrary = f.Open
+	}
+	return opts
+}
+
 // openCUDA opens a checkpoint on the first GPU, the built-in one where dir is
-// "", and skips the test where there is none.
+// "", or on an emulated one.
 func openCUDA(t testing.TB, dir, dtype string) (*Model, error) {
 	t.Helper()
-	opts := Options{Device: "cuda", DType: dtype, MaxSequences: 4, Context: 256, Memory: 0.01}
+	opts := onGPU(t, Options{Device: "cuda", DType: dtype, MaxSequences: 4, Context: 256, Memory: 0.01})
 	m, err := (*Model)(nil), error(nil)
 	if dir == "" {
 		m, err = OpenBuiltin(opts)
 	} else {
 		m, err = Open(dir, opts)
-	}
-	if errors.Is(err, ErrNoDevice) {
-		t.Skip(err)
 	}
 	if err == nil {
 		t.Cleanup(func() { m.Close() })
@@ -71,6 +100,12 @@ type goldenCase struct {
 	Margin   []float64   `json:"greedy_margin"`
 }
 
+// emulatedGoldens are those that are tried without a GPU, which takes seconds
+// each; -cases tries all.
+var emulatedGoldens = []string{"mistral-window", "nemotron-base", "nemotron-h-base", "nemotron-h-moe-groups", "nemotron-h-moe-latent", "qwen2-base"}
+
+var allCases = flag.Bool("cases", false, "without a GPU: try all cases")
+
 // TestCUDAGolden compares every golden checkpoint on a GPU with transformers,
 // in float32, and in the 16-bit type they are stored in, or bfloat16. There they
 // are held to what the type costs transformers; see docs/NUMERICS.md.
@@ -84,7 +119,13 @@ func TestCUDAGolden(t *testing.T) {
 	for _, path := range paths {
 		dir := filepath.Dir(path)
 		name := filepath.Base(dir)
+		if !hasGPU() && !*allCases && !slices.Contains(emulatedGoldens, name) {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
+			if !hasGPU() {
+				t.Parallel()
+			}
 			r, ok := rounding.Checkpoints[name]
 			if !ok {
 				t.Fatal("rounding.json does not have it; run tools/goldens/rounding.py")
@@ -183,6 +224,9 @@ func compareGreedy(t *testing.T, m *Model, i int, c goldenCase, margin float64) 
 
 // TestCUDAText runs the trained checkpoints.
 func TestCUDAText(t *testing.T) {
+	if !hasGPU() && !*allCases {
+		t.Skip("takes minutes without a GPU")
+	}
 	for name, dir := range map[string]string{"tiny-dense": "testdata/tiny-dense", "tiny-hybrid": ""} {
 		t.Run(name, func(t *testing.T) {
 			m, err := openCUDA(t, dir, "auto")

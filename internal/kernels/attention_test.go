@@ -30,6 +30,15 @@ func (a attendCase) shape() *ops.Attention {
 	return &ops.Attention{Heads: a.heads, KVHeads: a.kvHeads, HeadDim: a.dim, Scale: float32(1 / math.Sqrt(float64(a.dim))), Window: a.window}
 }
 
+// work is the number of multiply-adds.
+func (a attendCase) work() int {
+	n := 0
+	for _, s := range a.spans {
+		n += 2 * a.heads * a.dim * s.tokens * (s.past + s.tokens)
+	}
+	return n
+}
+
 // batch returns a step of the case, with pages in an order of their own.
 func (a attendCase) batch(perm func(n int) []int) *ops.Batch {
 	b := &ops.Batch{Start: []int32{0}, Decoding: true}
@@ -126,7 +135,7 @@ func TestAttend(t *testing.T) {
 	for _, act := range activationTypes {
 		t.Run(act.String(), func(t *testing.T) {
 			c := compareWithCPU(t, act)
-			for _, a := range some(attendCases(), 11) {
+			for _, a := range affordable(4, some(attendCases(), 11), attendCase.work) {
 				c.attend(a)
 			}
 		})
@@ -425,6 +434,7 @@ func TestSpeedOfAttention(t *testing.T) {
 	if testing.Short() {
 		t.Skip("measures")
 	}
+	needsGPU(t)
 	d := onDevice(t, Options{Act: ops.BF16})
 	t.Logf("%-8s %9s %9s %10s %10s %10s", "", "sequences", "context", "µs", "GB/s", "TFLOP/s")
 	for _, c := range []speedCase{

@@ -83,6 +83,7 @@ func TestSpeedOfSmallOperations(t *testing.T) {
 	if !*measuring {
 		t.Skip("measures only with -speed")
 	}
+	needsGPU(t)
 	m := newTimer(t, onDevice(t, Options{Act: ops.BF16}).Backend)
 	const gib = 1 << 30
 	whole, err := m.place(ops.F32, 1, gib/2)
@@ -154,6 +155,7 @@ func (m *timer) small(n int) []smallCase {
 
 // BenchmarkHostLaunches measures what a launch costs the host, batch included.
 func BenchmarkHostLaunches(b *testing.B) {
+	needsGPU(b)
 	m := newHot(b, onDevice(b, Options{Act: ops.BF16}).Backend)
 	m.step()
 	for b.Loop() {

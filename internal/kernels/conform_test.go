@@ -15,7 +15,6 @@ const tolerance = 5e-6
 // activations: with narrower ones the suite's errors would be those of
 // rounding.
 func TestConformance(t *testing.T) {
-	onDevice(t, Options{Act: ops.F32}) // skips without a device
 	opstest.Run(t, opstest.Options{
 		Open:      func(t testing.TB) opstest.Device { return onDevice(t, Options{Act: ops.F32}) },
 		Tolerance: tolerance,

@@ -100,11 +100,13 @@ func (c *comparison) follow(x both) {
 func TestConvolve(t *testing.T) {
 	for _, act := range activationTypes {
 		t.Run(act.String(), func(t *testing.T) {
-			c := compareWithCPU(t, act)
+			c, now := compareWithCPU(t, act), oneIn(7)
 			for _, channels := range []int{1, 24, 131, 272, 6144} {
 				for kernel := 2; kernel <= 5; kernel++ {
 					for _, margin := range []int{0, 3, 8} {
-						c.convolution(channels, kernel, margin, margin != 8)
+						if now() {
+							c.convolution(channels, kernel, margin, margin != 8)
+						}
 					}
 				}
 			}

@@ -190,9 +190,13 @@ func TestExperts(t *testing.T) {
 			}
 			name := fmt.Sprintf("%s/%d of %d,%d to %d to %d", act, c.topK, c.experts, c.in, c.width, c.out)
 			t.Run(name, func(t *testing.T) {
+				rows := affordable(2, c.rows, func(n int) int { return n * c.topK * c.width * (c.in + c.out) })
+				if len(rows) == 0 {
+					t.Skip("takes long without a GPU")
+				}
 				m := compareWithCPU(t, act)
 				dev, cpu := m.mixtures(c.experts, c.in, c.width, c.out, c.act)
-				for _, n := range c.rows {
+				for _, n := range rows {
 					for i, choice := range choices {
 						set := (n+i)%2 == 0
 						m.experts(fmt.Sprintf("%d rows,%s,set=%v", n, choice.name, set), dev, cpu, n, c.topK, c.in, c.out, set, func(row int) []int {
@@ -306,7 +310,7 @@ func TestExpertsRepeat(t *testing.T) {
 	const experts, topK, in, width = 32, 4, 256, 136
 	dev, _ := m.mixtures(experts, in, width, in, ops.ReLU2)
 	router, _ := m.routers(ops.Router{TopK: topK, Groups: 1, TopGroups: 1, Normalize: true, ScalingFactor: 2.5}, experts, in, ops.BF16)
-	for _, n := range []int{1, 2, 17, 64, 300, 1000} {
+	for _, n := range affordable(1, []int{1, 2, 17, 64, 300, 1000}, func(n int) int { return 2e5 * n }) {
 		x := m.random(ops.BF16, n, in, 0)
 		routes, err := m.Backend.Routes(ops.Mixture{Rows: n, TopK: topK, Experts: experts, Width: width, Out: in})
 		m.must(err)

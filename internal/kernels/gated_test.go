@@ -12,11 +12,13 @@ import (
 func TestGatedNorm(t *testing.T) {
 	for _, act := range activationTypes {
 		t.Run(act.String(), func(t *testing.T) {
-			c := compareWithCPU(t, act)
+			c, now := compareWithCPU(t, act), oneIn(7)
 			for _, width := range []int{1, 7, 8, 29, 96, 512, 960, 1024, 1280, 2048, 8192, 8208} {
 				for _, groups := range []int{1, 3, 8} {
 					for _, rows := range []int{1, 5, 70} {
-						c.gatedNorm(rows, width, groups, 8*(rows%3))
+						if now() {
+							c.gatedNorm(rows, width, groups, 8*(rows%3))
+						}
 					}
 					c.gatedNorm(2, width, groups, 3)
 				}

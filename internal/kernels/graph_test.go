@@ -489,7 +489,10 @@ func TestOtherOperationsThanNoted(t *testing.T) {
 // bit by bit, across borders of pages.
 func TestGraphsComputeTheSame(t *testing.T) {
 	for _, act := range activationTypes {
-		for _, sequences := range some([]int{3, 1, 20}, 3) {
+		for i, sequences := range some([]int{3, 1, 20}, 3) {
+			if emulating && !*allCases && i != int(act)%2 {
+				continue
+			}
 			t.Run(fmt.Sprintf("%s/%d", act, sequences), func(t *testing.T) {
 				var values [2][][]float32
 				var ids [2][]int32

@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -13,16 +14,64 @@ import (
 
 	"github.com/godwit-llm/godwit/internal/cuda"
 	"github.com/godwit-llm/godwit/internal/cuda/cudatest"
+	"github.com/godwit-llm/godwit/internal/kernels/emulated"
 	"github.com/godwit-llm/godwit/internal/ops"
 	"github.com/godwit-llm/godwit/internal/vec"
 )
 
+// emulating says that there is no GPU: kernels run on the CPU, see package
+// emulated, some ten thousand times slower. Tests try fewer and smaller cases
+// there unless -cases asks for all.
+var (
+	emulating = true
+	allCases  = flag.Bool("cases", false, "without a GPU: try all cases")
+)
+
+// affordable returns all cases, or those of at most some millions of
+// multiply-adds where kernels are emulated, and of those every n-th.
+func affordable[T any](n int, cases []T, work func(T) int) []T {
+	if !emulating || *allCases {
+		return cases
+	}
+	var out []T
+	for _, c := range cases {
+		if work(c) <= 4e6 {
+			out = append(out, c)
+		}
+	}
+	for i := range len(out) / n {
+		out[i] = out[i*n+i%n]
+	}
+	return out[:len(out)/n]
+}
+
+// oneIn returns a function that is true each time, or one time in n where
+// kernels are emulated.
+func oneIn(n int) func() bool {
+	calls := 0
+	return func() bool {
+		calls++
+		return !emulating || *allCases || calls%n == 1
+	}
+}
+
+// needsGPU skips a test that measures, or takes more memory than machines
+// without a GPU may have.
+func needsGPU(t testing.TB) {
+	t.Helper()
+	if emulating {
+		t.Skip("needs a GPU")
+	}
+}
+
 // TestMain keeps the device's context alive between tests: making it anew
 // takes a fifth of a second.
 func TestMain(m *testing.M) {
+	flag.Parse()
 	var held *cuda.Device
 	if driver, err := cuda.LoadDriver(cuda.Options{}); err == nil {
-		held, _ = driver.Open(0) // a test that needs it reports what is wrong
+		held, err = driver.Open(0)
+		emulating = errors.Is(err, cuda.ErrNoDevice) // a test reports what else is wrong
 	}
 	code := m.Run()
 	if held != nil {
@@ -37,14 +86,15 @@ func TestMain(m *testing.M) {
 // device is a backend on a real device.
 type device struct{ *Backend }
 
-// onDevice returns a backend on device 0, or skips the test. A test that has
-// subtests opens one in each: a device belongs to its goroutine.
+// onDevice returns a backend on device 0, or on an emulated device where there
+// is none. A test that has subtests opens one in each: a device belongs to its
+// goroutine.
 func onDevice(t testing.TB, opt Options) device {
 	t.Helper()
-	driver, err := cuda.LoadDriver(cuda.Options{})
-	if errors.Is(err, cuda.ErrNoLibrary) || errors.Is(err, cuda.ErrNoDevice) {
-		t.Skipf("needs a GPU: %v", err)
+	if emulating {
+		return onEmulator(t, opt)
 	}
+	driver, err := cuda.LoadDriver(cuda.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,6 +103,14 @@ func onDevice(t testing.TB, opt Options) device {
 		t.Fatal(err)
 	}
 	return device{opened(t, dev, opt)}
+}
+
+// onEmulator returns a backend whose kernels run on the CPU.
+func onEmulator(t testing.TB, opt Options) device {
+	t.Helper()
+	f := cudatest.New(t, cudatest.Config{Late: true, Devices: []cudatest.Device{{Memory: 16 << 30}}})
+	emulated.Register(t, f, ".", 1)
+	return device{opened(t, f.Device(t), opt)}
 }
 
 // opened returns a backend that the test's end closes with its device.

@@ -155,6 +155,15 @@ func epilogues(base productCase) []productCase {
 	return append(out, with(base, func(p *productCase) { p.wide, p.add, p.bias = true, true, true }))
 }
 
+// work is the number of multiply-adds.
+func (p productCase) work() int {
+	rows := 0
+	for _, n := range p.parts {
+		rows += n
+	}
+	return p.n * rows * p.cols
+}
+
 func with(p productCase, change func(*productCase)) productCase {
 	change(&p)
 	return p
@@ -190,7 +199,7 @@ func TestLinear(t *testing.T) {
 	for _, act := range activationTypes {
 		t.Run(act.String(), func(t *testing.T) {
 			c := compareWithCPU(t, act)
-			for _, p := range some(fewCases(), 9) {
+			for _, p := range affordable(5, some(fewCases(), 9), productCase.work) {
 				c.products(p, auto, viaGemv, viaRing, viaTile, viaPlain)
 			}
 		})
@@ -293,6 +302,7 @@ func newSpeed(t *testing.T) *speed {
 	if testing.Short() {
 		t.Skip("takes 10 GB of device memory")
 	}
+	needsGPU(t)
 	s := &speed{TB: t, device: onDevice(t, Options{Act: ops.BF16})}
 	floor, err := s.Bandwidth(speedMemory)
 	s.must(err)

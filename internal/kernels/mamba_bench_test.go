@@ -118,6 +118,7 @@ func TestSpeedOfMamba(t *testing.T) {
 }
 
 func measureMamba(t *testing.T, act ops.DType, s mambaShape, sequences, tokens int) {
+	needsGPU(t)
 	d := onDevice(t, Options{Act: act})
 	m := newTimer(t, d.Backend)
 	w := newMambaWork(m, d, s, sequences, tokens)

@@ -62,6 +62,11 @@ func (x *tinyMamba) forward(m *tiny, layer int, to, h ops.Tensor) {
 // singleSteps are steps of single tokens; a negative number begins a sequence.
 var singleSteps = []brought{{1, 1, 0, 1}, {1, 0, 1, 1}, {1, 1, 1, 1}, {-1, 1, 1, 0}, {1, 1, 1, 1}, {1, 1, -1, 1}, {1, 1, 1, 1}}
 
+type mixerCase struct {
+	heads, headDim, groups, state, taps int
+	one                                 bool // kernel
+}
+
 // TestMamba compares decode steps of the mixers of published models, and of
 // some that one kernel cannot take, with the CPU. One kernel rounds nothing
 // between its parts; three round what passes from one to the next.
@@ -69,21 +74,19 @@ func TestMamba(t *testing.T) {
 	for _, act := range activationTypes {
 		t.Run(act.String(), func(t *testing.T) {
 			c := compareWithCPU(t, act)
-			for _, s := range []struct {
-				heads, headDim, groups, state, taps int
-				one                                 bool // kernel
-			}{
+			for _, s := range affordable(1, []mixerCase{
 				{64, 64, 8, 128, 4, true},  // 3-Nano
 				{128, 80, 8, 128, 4, true}, // Nano-9B-v2
 				{96, 80, 8, 128, 4, true},  // 3-Nano-4B
 				{128, 64, 8, 128, 4, true}, // Nemotron-H-8B, Super
 				{112, 64, 8, 128, 4, true}, // Nemotron-H-4B
 				{8, 24, 1, 128, 4, true},
+				{16, 80, 2, 128, 4, true},
 				{256, 64, 8, 128, 4, false}, // Ultra
 				{8, 64, 8, 128, 4, false},
 				{8, 64, 1, 128, 3, false},
 				{8, 64, 1, 64, 4, false},
-			} {
+			}, func(s mixerCase) int { return s.heads * s.headDim * s.state * 5 }) {
 				kinds := stateTypes
 				if s.heads > 96 {
 					kinds = kinds[:1] // other sizes of the same
@@ -123,8 +126,12 @@ func (c *comparison) mixer(name string, heads, headDim, groups, state, taps int,
 			c.Fatalf("%s: in one kernel: %v", name, got)
 		}
 		c.Mamba(out.dev, p.dev, dev, ops.MambaState{Window: window.dev, SSM: ssm.dev}, mixed.dev, y.dev)
-		c.cpu.Mamba(out.cpu, p.cpu, &cpu, ops.MambaState{Window: window.cpu, SSM: ssm.cpu}, mixed.cpu, y.cpu)
 		extra, near := 2e-5, 1e-5
+		if one {
+			c.cpu.Mamba(out.cpu, p.cpu, &cpu, ops.MambaState{Window: window.cpu, SSM: ssm.cpu}, mixed.cpu, y.cpu)
+		} else {
+			c.roundingMixer(out.cpu, p.cpu, &cpu, ops.MambaState{Window: window.cpu, SSM: ssm.cpu}, mixed.cpu, y.cpu)
+		}
 		if !one && c.opt.Act != ops.F32 {
 			extra, near = 8*epsilon(c.opt.Act), 8*epsilon(c.opt.Act)
 		}
@@ -137,11 +144,26 @@ func (c *comparison) mixer(name string, heads, headDim, groups, state, taps int,
 	})
 }
 
+// roundingMixer is CPU.Mamba that rounds what passes from one operation to the
+// next, as three kernels do: what cancels later may make much of it.
+func (c *comparison) roundingMixer(out, p ops.Tensor, m *ops.Mamba, state ops.MambaState, mixed, y ops.Tensor) {
+	c.Helper()
+	inner, end := m.Inner(), m.Inner()+m.Convolved()
+	c.cpu.Convolve(mixed, p.Columns(inner, end), &m.Conv, state.Window)
+	copyTo(mixed, round(c.opt.Act, c.readCPU(mixed)))
+	c.cpu.Scan(y, mixed, p.Columns(end, end+m.Heads), &m.SSM, state.SSM)
+	copyTo(y, round(c.opt.Act, c.readCPU(y)))
+	c.cpu.GatedNorm(out, y, p.Columns(0, inner), &m.Norm)
+}
+
 // TestMambaGraphsComputeTheSame compares 20 decode steps of a hybrid model with
 // and without graphs, bit by bit.
 func TestMambaGraphsComputeTheSame(t *testing.T) {
 	for _, act := range activationTypes {
-		for _, shape := range [][4]int{{6, 12, 3, 10}, {8, 16, 2, 128}, {4, 64, 1, 64}, {8, 64, 1, 128}, {16, 80, 1, 128}} {
+		for i, shape := range [][4]int{{6, 12, 3, 10}, {8, 16, 2, 128}, {4, 64, 1, 64}, {8, 64, 1, 128}, {16, 80, 1, 128}} {
+			if emulating && !*allCases && i != int(act)+1 {
+				continue
+			}
 			t.Run(fmt.Sprintf("%s/%v", act, shape), func(t *testing.T) {
 				var values [2][][]float32
 				for i := range values {

@@ -77,6 +77,7 @@ func TestRandomSpeed(t *testing.T) {
 	if !*measuring {
 		t.Skip("-speed measures")
 	}
+	needsGPU(t)
 	d := onDevice(t, Options{Act: ops.BF16})
 	const n = 1 << 31
 	memory, err := d.dev.Alloc(2 * n)

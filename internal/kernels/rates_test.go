@@ -55,6 +55,7 @@ func TestRatesOnDevice(t *testing.T) {
 	if !*measuring {
 		t.Skip("-speed measures")
 	}
+	needsGPU(t)
 	d := onDevice(t, Options{Act: ops.BF16})
 	read, err := d.Bandwidth(8 << 30)
 	if err != nil {

@@ -165,8 +165,23 @@ func half(h uint16) float32 {
 	return float32(v)
 }
 
-// put stores an element; 16-bit results in BF16 only.
-func (m ltMatrix) put(row, col int, v float32) bool {
+// halfOf is the opposite, rounded to the nearest, of two to the even one.
+func halfOf(v float32) uint16 {
+	sign, size := uint16(math.Float32bits(v)>>31)<<15, math.Abs(float64(v))
+	switch {
+	case size != size:
+		return sign | 0x7e00
+	case size >= 65520:
+		return sign | 0x7c00
+	case size == 0:
+		return sign
+	}
+	exponent := max(math.Ilogb(size), -14)
+	return sign | uint16((exponent+14)<<10+int(math.RoundToEven(math.Ldexp(size, 10-exponent))))
+}
+
+// put stores an element.
+func (m ltMatrix) put(row, col int, v float32) {
 	b := m.data[(col*m.pitch+row)*m.size():]
 	bits := math.Float32bits(v)
 	switch m.kind {
@@ -175,9 +190,8 @@ func (m ltMatrix) put(row, col int, v float32) bool {
 	case 14:
 		binary.LittleEndian.PutUint16(b, uint16((bits+0x7fff+bits>>16&1)>>16))
 	default:
-		return false
+		binary.LittleEndian.PutUint16(b, halfOf(v))
 	}
-	return true
 }
 
 // ltProduct is y = alpha·wᵀ·x + beta·y + bias.
@@ -200,9 +214,7 @@ func (p ltProduct) run() code {
 			if p.bias.data != nil {
 				sum += p.bias.at(row, 0)
 			}
-			if !p.y.put(row, col, sum) {
-				return ltNotSupported
-			}
+			p.y.put(row, col, sum)
 		}
 	}
 	return 0

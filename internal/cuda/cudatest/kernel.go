@@ -1,8 +1,10 @@
 package cudatest
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math"
+	"slices"
 	"unsafe"
 
 	"github.com/godwit-llm/godwit/internal/cuda"
@@ -67,6 +69,22 @@ func (c *Call) Memory(p cuda.DevicePtr, n int) []byte {
 		c.Fault(int(illegalAddress))
 	}
 	return b
+}
+
+// Reachable appends the pieces of memory that kernels may touch – the device's
+// and pinned host memory – by address, each with its end.
+func (c *Call) Reachable(list [][2]uintptr) [][2]uintptr {
+	add := func(at uintptr, n int) { list = append(list, [2]uintptr{at, at + uintptr(n)}) }
+	for _, d := range c.f.devices {
+		for _, a := range d.memory {
+			add(a.addr, len(a.data))
+		}
+	}
+	for at, h := range c.f.host {
+		add(at, len(h.data))
+	}
+	slices.SortFunc(list, func(a, b [2]uintptr) int { return cmp.Compare(a[0], b[0]) })
+	return list
 }
 
 // Fault makes the device fail with a code: the launch succeeds, later calls do
