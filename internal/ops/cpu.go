@@ -122,11 +122,17 @@ func newFloats(rows, cols int) Tensor {
 	return t
 }
 
+// fewSequences is up to how many a step is so short that it waits for those who
+// send what the last one made. In longer steps they find their time, and what
+// they do together would delay all others.
+const fewSequences = 8
+
 // Begin opens a step. From here to its end the step keeps all cores busy, so
-// goroutines that are ready, such as those that send what the last step made,
-// go first.
+// where it holds few sequences, goroutines that are ready go first.
 func (b *CPU) Begin(batch *Batch) error {
-	runtime.Gosched()
+	if batch.Sequences() <= fewSequences {
+		runtime.Gosched()
+	}
 	b.batch = batch
 	b.owner = b.owner[:0]
 	for s := range batch.Sequences() {

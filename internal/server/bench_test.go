@@ -4,16 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
-	"os"
-	"os/exec"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,15 +19,13 @@ import (
 )
 
 // benchModel is wide enough for 128 streams.
-func benchServer(b *testing.B) (*testServer, *godwit.Model) {
+func benchModel(b *testing.B) *godwit.Model {
 	m, err := godwit.OpenBuiltin(godwit.Options{Device: "cpu", MaxSequences: 128, NoPrefixCache: true})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { m.Close() })
-	ts := start(b, Options{})
-	ts.Use(m)
-	return ts, m
+	return m
 }
 
 func benchRequest(tokens int) godwit.Request {
@@ -44,119 +40,125 @@ type rawClient struct {
 	ask  []byte
 }
 
-func newRawClient(url string, tokens int) (*rawClient, error) {
+func newRawClient(b *testing.B, url string, tokens int) *rawClient {
 	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
 	if err != nil {
-		return nil, err
+		b.Fatal(err)
 	}
+	b.Cleanup(func() { conn.Close() })
 	body := fmt.Sprintf(`{%s,"stream":true,"ignore_eos":true,"temperature":0,"max_tokens":%d}`, hello, tokens)
 	ask := fmt.Sprintf("POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
-	return &rawClient{conn: conn, in: bufio.NewReaderSize(conn, 64<<10), ask: []byte(ask)}, nil
+	return &rawClient{conn: conn, in: bufio.NewReaderSize(conn, 64<<10), ask: []byte(ask)}
 }
 
-// run sends the request and reads to the end; first is called at the first
-// text.
-func (c *rawClient) run(first func()) error {
+// firstText is in the first event with text, and in all behind it.
+var firstText = []byte(`"delta":{"content"`)
+
+// run sends the request and reads to the end.
+func (c *rawClient) run() error {
 	if _, err := c.conn.Write(c.ask); err != nil {
 		return err
 	}
-	for texts := 0; ; {
+	for {
 		line, err := c.in.ReadSlice('\n')
 		if err != nil {
 			return err
 		}
-		switch {
-		case bytes.HasPrefix(line, []byte("data: [DONE]")):
+		if bytes.HasPrefix(line, []byte("data: [DONE]")) {
 			_, err := io.CopyN(io.Discard, c.in, int64(len("\n\r\n0\r\n\r\n")))
 			return err
-		case texts == 0 && bytes.Contains(line, []byte(`"delta":{"content"`)):
-			texts++
-			first()
 		}
 	}
 }
 
-// clientAddress and clientTokens tell the test binary to be a clientProcess.
-const (
-	clientAddress = "GODWIT_BENCH_CLIENT"
-	clientTokens  = "GODWIT_BENCH_TOKENS"
-)
-
-// clientProcess is a client in a process of its own, as clients are. One in
-// the server's process would wait for the server's own scheduler, which looks
-// at the network only when a processor has nothing else to do.
-type clientProcess struct {
-	in  io.Writer
-	out *bufio.Reader
+// watched is a listener that notes when the first text of an answer has been
+// written to the connection. What comes after that, until a client's process
+// gets to run, is up to the operating system, and takes long where the model
+// keeps all cores busy.
+type watched struct {
+	net.Listener
+	first atomic.Pointer[time.Time] // nil: none since the last request
 }
 
-func startClient(b *testing.B, url string, tokens int) *clientProcess {
-	cmd := exec.CommandContext(b.Context(), os.Args[0], "-test.run=^TestBenchClient$")
-	cmd.Env = append(os.Environ(), clientAddress+"="+url, fmt.Sprintf("%s=%d", clientTokens, tokens))
-	cmd.Stderr = os.Stderr
-	in, err1 := cmd.StdinPipe()
-	out, err2 := cmd.StdoutPipe()
-	if err := errors.Join(err1, err2, cmd.Start()); err != nil {
+// Accept returns a connection that is watched.
+func (w *watched) Accept() (net.Conn, error) {
+	c, err := w.Listener.Accept()
+	return &watchedConn{c, w}, err
+}
+
+type watchedConn struct {
+	net.Conn
+	in *watched
+}
+
+// Write notes the time behind the write.
+func (c *watchedConn) Write(data []byte) (int, error) {
+	n, err := c.Conn.Write(data)
+	if c.in.first.Load() == nil && bytes.Contains(data, firstText) {
+		now := time.Now()
+		c.in.first.Store(&now)
+	}
+	return n, err
+}
+
+// watch serves with a model on a listener of its own.
+func watch(b *testing.B, m *godwit.Model) *watched {
+	s, err := New(Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
 		b.Fatal(err)
 	}
+	s.Use(m)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	w := &watched{Listener: l}
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan error)
+	go func() { served <- s.Serve(ctx, w) }()
 	b.Cleanup(func() {
-		in.Close()
-		cmd.Wait()
+		stop()
+		if err := <-served; err != nil {
+			b.Error(err)
+		}
 	})
-	return &clientProcess{in: in, out: bufio.NewReader(out)}
+	return w
 }
 
-// run has the client send a request and read the whole answer. It returns the
-// time to the first text.
-func (c *clientProcess) run() (first time.Duration, err error) {
-	if _, err := io.WriteString(c.in, "\n"); err != nil {
+// run returns the time from a request to its first text.
+func (w *watched) run(c *rawClient) (time.Duration, error) {
+	w.first.Store(nil)
+	began := time.Now()
+	if err := c.run(); err != nil {
 		return 0, err
 	}
-	_, err = fmt.Fscanln(c.out, &first)
-	return first, err
+	return w.first.Load().Sub(began), nil
 }
 
-// TestBenchClient is the other side of a clientProcess.
-func TestBenchClient(t *testing.T) {
-	url := os.Getenv(clientAddress)
-	if url == "" {
-		t.Skip("not started by a benchmark")
-	}
-	tokens, err := strconv.Atoi(os.Getenv(clientTokens))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := newRawClient(url, tokens)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.conn.Close()
-	for asked := bufio.NewScanner(os.Stdin); asked.Scan(); {
-		began := time.Now()
-		var first time.Duration
-		if err := c.run(func() { first = time.Since(began) }); err != nil {
-			t.Fatal(err)
-		}
-		fmt.Println(int64(first))
-	}
-}
+// settle is how long what is left of a request may take before the next one:
+// both find the same idle engine.
+const settle = 2 * time.Millisecond
 
 // BenchmarkFirstToken compares the time to the first token of an idle engine
 // with the same over HTTP, in turns: of answers of one token, and of longer
 // ones, where the engine goes on to use all cores while the first is sent.
 func BenchmarkFirstToken(b *testing.B) {
-	ts, m := benchServer(b)
+	m := benchModel(b)
+	w := watch(b, m)
 	for _, tokens := range []int{1, 16} {
 		b.Run(fmt.Sprintf("of=%d", tokens), func(b *testing.B) {
-			c := startClient(b, ts.url, tokens)
+			c := newRawClient(b, "http://"+w.Addr().String(), tokens)
+			defer c.conn.Close() // or the server would wait for it
 			var direct, http []time.Duration
 			for b.Loop() {
+				time.Sleep(settle)
 				first, err := firstToken(b.Context(), m, tokens)
 				if err != nil {
 					b.Fatal(err)
 				}
 				direct = append(direct, first)
-				if first, err = c.run(); err != nil {
+				time.Sleep(settle)
+				if first, err = w.run(c); err != nil {
 					b.Fatal(err)
 				}
 				http = append(http, first)
@@ -190,14 +192,12 @@ func firstToken(ctx context.Context, m *godwit.Model, tokens int) (first time.Du
 // BenchmarkStreams compares the throughput of 128 streams, in turns.
 func BenchmarkStreams(b *testing.B) {
 	const streams, tokens = 128, 64
-	ts, m := benchServer(b)
+	m := benchModel(b)
+	ts := start(b, Options{})
+	ts.Use(m)
 	clients := make([]*rawClient, streams)
 	for i := range clients {
-		var err error
-		if clients[i], err = newRawClient(ts.url, tokens); err != nil {
-			b.Fatal(err)
-		}
-		defer clients[i].conn.Close()
+		clients[i] = newRawClient(b, ts.url, tokens)
 	}
 	measure := func(one func(i int) error) time.Duration {
 		began := time.Now()
@@ -218,7 +218,7 @@ func BenchmarkStreams(b *testing.B) {
 			_, err := m.Generate(b.Context(), benchRequest(tokens))
 			return err
 		}))
-		http = append(http, measure(func(i int) error { return clients[i].run(func() {}) }))
+		http = append(http, measure(func(i int) error { return clients[i].run() }))
 	}
 	slices.Sort(direct)
 	slices.Sort(http)
