@@ -134,7 +134,7 @@ func attendTolerance(t ops.DType) float64 {
 func TestAttend(t *testing.T) {
 	for _, act := range activationTypes {
 		t.Run(act.String(), func(t *testing.T) {
-			c := compareWithCPU(t, act)
+			c := compareSplit(t, act)
 			for _, a := range affordable(4, some(attendCases(), 11), attendCase.work) {
 				c.attend(a)
 			}

@@ -14,7 +14,7 @@ import (
 func TestAppendAttend(t *testing.T) {
 	for _, act := range []ops.DType{ops.BF16, ops.F16} {
 		t.Run(act.String(), func(t *testing.T) {
-			c := compareWithCPU(t, act)
+			c := compareSplit(t, act)
 			for _, a := range affordable(4, some(attendCases(), 11), attendCase.work) {
 				for _, s := range a.spans {
 					if s.tokens != 1 {

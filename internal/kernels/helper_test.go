@@ -92,7 +92,7 @@ type device struct{ *Backend }
 func onDevice(t testing.TB, opt Options) device {
 	t.Helper()
 	if emulating {
-		return onEmulator(t, opt)
+		return onEmulator(t, opt, 4)
 	}
 	driver, err := cuda.LoadDriver(cuda.Options{})
 	if err != nil {
@@ -105,10 +105,12 @@ func onDevice(t testing.TB, opt Options) device {
 	return device{opened(t, dev, opt)}
 }
 
-// onEmulator returns a backend whose kernels run on the CPU.
-func onEmulator(t testing.TB, opt Options) device {
+// onEmulator returns a backend whose kernels run on the CPU, on a device of so
+// many multiprocessors.
+func onEmulator(t testing.TB, opt Options, processors int) device {
 	t.Helper()
-	f := cudatest.New(t, cudatest.Config{Late: true, Devices: []cudatest.Device{{Memory: 16 << 30}}})
+	const attribute = 16
+	f := cudatest.New(t, cudatest.Config{Late: true, Devices: []cudatest.Device{{Memory: 16 << 30, Attributes: map[int]int{attribute: processors}}}})
 	emulated.Register(t, f, ".", 1)
 	return device{opened(t, f.Device(t), opt)}
 }
@@ -237,7 +239,22 @@ type comparison struct {
 
 func compareWithCPU(t testing.TB, act ops.DType) *comparison {
 	t.Helper()
-	c := &comparison{TB: t, device: onDevice(t, Options{Act: act}), cpu: ops.NewCPU(2), rng: rand.New(rand.NewPCG(7, 8))}
+	return compared(t, onDevice(t, Options{Act: act}))
+}
+
+// compareSplit is compareWithCPU for operations that are split the further the
+// more multiprocessors there are: emulated ones are many here.
+func compareSplit(t testing.TB, act ops.DType) *comparison {
+	t.Helper()
+	if emulating {
+		return compared(t, onEmulator(t, Options{Act: act}, 40))
+	}
+	return compareWithCPU(t, act)
+}
+
+func compared(t testing.TB, d device) *comparison {
+	t.Helper()
+	c := &comparison{TB: t, device: d, cpu: ops.NewCPU(2), rng: rand.New(rand.NewPCG(7, 8))}
 	t.Cleanup(func() { c.must(c.cpu.Close()) })
 	return c
 }

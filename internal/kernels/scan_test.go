@@ -157,7 +157,7 @@ func (c *comparison) near(name string, x both, all, each float64) {
 func TestScan(t *testing.T) {
 	for _, act := range activationTypes {
 		t.Run(act.String(), func(t *testing.T) {
-			c := compareWithCPU(t, act)
+			c := compareSplit(t, act)
 			for _, s := range affordable(1, scanCases, func(s scanCase) int { return 10 * s.heads * s.headDim * s.state }) {
 				r, step := c.recurrence(s), 0
 				c.recurrent(mixedSteps, func(b *ops.Batch) {
@@ -174,7 +174,7 @@ func TestScan(t *testing.T) {
 func TestScanLengths(t *testing.T) {
 	for _, act := range activationTypes {
 		t.Run(act.String(), func(t *testing.T) {
-			c, now := compareWithCPU(t, act), oneIn(5)
+			c, now := compareSplit(t, act), oneIn(5)
 			for _, s := range []scanCase{
 				{heads: 8, headDim: 64, groups: 1, state: 128, dtMax: infinite, shift: -4},
 				{heads: 2, headDim: 80, groups: 2, state: 128, dtMax: infinite, shift: -3},
