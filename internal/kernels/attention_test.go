@@ -155,9 +155,9 @@ func (c *comparison) caches(a attendCase, batch *ops.Batch) (dev, cpu ops.Cache)
 		pages = max(pages, int(p)+1)
 	}
 	var err error
-	dev, err = c.Cache(pages, a.page, a.kvHeads, a.dim)
+	dev, err = c.Cache(ops.CacheShape{Pages: pages, PageSize: a.page, KVHeads: a.kvHeads, HeadDim: a.dim})
 	c.must(err)
-	cpu, err = c.cpu.Cache(pages, a.page, a.kvHeads, a.dim)
+	cpu, err = c.cpu.Cache(ops.CacheShape{Pages: pages, PageSize: a.page, KVHeads: a.kvHeads, HeadDim: a.dim})
 	c.must(err)
 	for _, t := range [][2]ops.Tensor{{dev.K, cpu.K}, {dev.V, cpu.V}} {
 		values := round(c.opt.Act, c.normal(t[0].Rows*a.dim))
@@ -232,7 +232,7 @@ func TestAttendLaunches(t *testing.T) {
 		if err := b.Begin(batch); err != nil {
 			t.Fatal(err)
 		}
-		cache, err := b.Cache(len(batch.Pages), c.page, c.kvHeads, c.dim)
+		cache, err := b.Cache(ops.CacheShape{Pages: len(batch.Pages), PageSize: c.page, KVHeads: c.kvHeads, HeadDim: c.dim})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -462,7 +462,7 @@ func (c speedCase) measure(t *testing.T, d device) {
 	pattern := randomPattern(t, d)
 	for i := range caches {
 		var err error
-		if caches[i], err = d.Cache(pages, a.page, a.kvHeads, a.dim); err != nil {
+		if caches[i], err = d.Cache(ops.CacheShape{Pages: pages, PageSize: a.page, KVHeads: a.kvHeads, HeadDim: a.dim}); err != nil {
 			t.Fatal(err)
 		}
 		repeat(t, d, caches[i].K, pattern)

@@ -100,7 +100,10 @@ func TestCodeOnDemand(t *testing.T) {
 		ask     func() error
 		modules int
 	}{
-		{"a cache", func() error { _, err := b.Cache(1, 16, 1, 64); return err }, 0},
+		{"a cache", func() error {
+			_, err := b.Cache(ops.CacheShape{Pages: 1, PageSize: 16, KVHeads: 1, HeadDim: 64})
+			return err
+		}, 0},
 		{"a state", func() error { _, err := b.State(ops.F32, 1, 64); return err }, 5},
 		{"routes", func() error {
 			_, err := b.Routes(ops.Mixture{Rows: 1, TopK: 1, Experts: 2, Width: 8, Out: 8})
@@ -175,7 +178,7 @@ func newHot(t testing.TB, b *Backend) *hot {
 	m.norm = &ops.Norm{Weight: get(b.Vector(make([]float32, 64))), Eps: 1e-5}
 	m.attention = &ops.Attention{Heads: 4, KVHeads: 2, HeadDim: 16, Rotary: &ops.Rotary{InvFreq: make([]float32, 8), Scale: 1}}
 	var err error
-	if m.cache, err = b.Cache(4, 16, 2, 16); err != nil {
+	if m.cache, err = b.Cache(ops.CacheShape{Pages: 4, PageSize: 16, KVHeads: 2, HeadDim: 16}); err != nil {
 		t.Fatal(err)
 	}
 	m.batch = &ops.Batch{

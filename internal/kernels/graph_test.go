@@ -67,7 +67,7 @@ func newTiny(t testing.TB, b *Backend, sequences int) *tiny {
 		l.qkv, l.out = m.matrix(q+2*kv, tinyHidden), m.matrix(tinyHidden, q)
 		l.gate, l.down = m.matrix(2*tinyFFN, tinyHidden), m.matrix(tinyHidden, tinyFFN)
 		var err error
-		l.cache, err = b.Cache(sequences*tinyContext/tinyPage, tinyPage, tinyKV, tinyDim)
+		l.cache, err = b.Cache(ops.CacheShape{Pages: sequences * tinyContext / tinyPage, PageSize: tinyPage, KVHeads: tinyKV, HeadDim: tinyDim})
 		m.must(err)
 	}
 	m.head = m.matrix(tinyVocab, tinyHidden)
