@@ -165,8 +165,15 @@ func isState(t ops.DType) bool { return slices.Contains(stateTypes, t) }
 // Cache reserves pages and clears them, so that a place that nothing was
 // stored in never holds NaN.
 func (b *Backend) Cache(shape ops.CacheShape) (ops.Cache, error) {
-	if shape.Format != ops.Plain {
-		return ops.Cache{}, fmt.Errorf("kernels: a cache in %s, want one in the type of activations", shape.Format)
+	switch shape.Format {
+	case ops.INT8:
+		if err := b.need(int8Caches); err != nil {
+			return ops.Cache{}, err
+		}
+	case ops.FP8:
+		if err := b.need(fp8Caches); err != nil {
+			return ops.Cache{}, err
+		}
 	}
 	return ops.NewCache(shape, b.opt.Act, func(d ops.DType, rows, cols int) (ops.Tensor, error) {
 		t, err := b.place(d, rows, cols)
