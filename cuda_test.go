@@ -35,7 +35,7 @@ var hasGPU = sync.OnceValue(func() bool {
 func onGPU(t testing.TB, opts Options) Options {
 	t.Helper()
 	if kind, _ := cutDevice(opts.Device); kind == "cuda" && !hasGPU() {
-		f := cudatest.New(t, cudatest.Config{NoBLASLt: true, Devices: []cudatest.Device{{Memory: 16 << 30}}})
+		f := cudatest.New(t, cudatest.Config{Late: true, NoBLASLt: true, Devices: []cudatest.Device{{Memory: 16 << 30}}})
 		emulated.Register(t, f, "internal/kernels", 1)
 		opts.openLibrary = f.Open
 	}
@@ -46,7 +46,14 @@ func onGPU(t testing.TB, opts Options) Options {
 // "", or on an emulated one.
 func openCUDA(t testing.TB, dir, dtype string) (*Model, error) {
 	t.Helper()
-	opts := onGPU(t, Options{Device: "cuda", DType: dtype, MaxSequences: 4, Context: 256, Memory: 0.01})
+	return openOn(t, dir, Options{Device: "cuda", DType: dtype})
+}
+
+// openOn opens a checkpoint for a few sequences.
+func openOn(t testing.TB, dir string, opts Options) (*Model, error) {
+	t.Helper()
+	opts.MaxSequences, opts.Context, opts.Memory = 4, 256, 0.01
+	opts = onGPU(t, opts)
 	m, err := (*Model)(nil), error(nil)
 	if dir == "" {
 		m, err = OpenBuiltin(opts)
@@ -220,6 +227,57 @@ func compareGreedy(t *testing.T, m *Model, i int, c goldenCase, margin float64) 
 			return
 		}
 	}
+}
+
+// TestCUDACacheTypes compares the trained checkpoints with the CPU, where both
+// compute in float32 with a cache in 8 bits. Rounding is the same; what is on
+// the border between two numbers may fall to either side.
+func TestCUDACacheTypes(t *testing.T) {
+	if !hasGPU() && !*allCases {
+		t.Skip("takes minutes without a GPU")
+	}
+	for name, dir := range map[string]string{"tiny-dense": "testdata/tiny-dense", "tiny-hybrid": ""} {
+		var g struct{ Cases []goldenCase }
+		readJSON(t, filepath.Join("testdata", name, "golden.json"), &g)
+		for cache, limit := range map[string]goldenCost{"int8": {0.02, 0.2}, "fp8": {0.06, 0.6}} {
+			t.Run(name+"/"+cache, func(t *testing.T) {
+				m, err := openOn(t, dir, Options{Device: "cuda", DType: "float32", CacheType: cache})
+				if err != nil {
+					t.Fatal(err)
+				}
+				cpu, err := openOn(t, dir, Options{Device: "cpu", CacheType: cache, Threads: 2})
+				if err != nil {
+					t.Fatal(err)
+				}
+				var worst []float64
+				for _, c := range g.Cases {
+					ids := append(c.IDs, c.Greedy...)
+					worst = append(worst, compareScores(t, m, goldenCase{IDs: ids, LogProbs: scores(t, cpu, ids)})...)
+				}
+				slices.Sort(worst)
+				if got := (goldenCost{worst[len(worst)/2], worst[len(worst)-1]}); !(got.Median <= limit.Median && got.Largest <= limit.Largest) {
+					t.Errorf("log-probabilities differ by %.2g in the median position and by at most %.2g, want %.2g and %.2g", got.Median, got.Largest, limit.Median, limit.Largest)
+				}
+			})
+		}
+	}
+}
+
+// scores returns the log-probabilities of all tokens at each position.
+func scores(t *testing.T, m *Model, ids []int32) [][]float64 {
+	t.Helper()
+	s, err := m.Score(t.Context(), ids, m.Vocabulary())
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := make([][]float64, len(s.Top))
+	for p, top := range s.Top {
+		out[p] = make([]float64, len(top))
+		for _, token := range top {
+			out[p][token.ID] = token.LogProb
+		}
+	}
+	return out
 }
 
 // TestCUDAText runs the trained checkpoints.

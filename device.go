@@ -64,6 +64,9 @@ func (m *Model) placeCPU(d *model.Definition, opts Options, why *unavailable) (e
 	if t := opts.DType; t != autoType && t != "" && t != float32Type {
 		return engine.Loaded{}, &Error{Class: ErrRequest, Err: fmt.Errorf("the CPU computes in float32, got type %s, want auto or float32%s", t, because)}
 	}
+	if err := checkCacheOn(opts.CacheType, ops.F32, because); err != nil {
+		return engine.Loaded{}, err
+	}
 	if err := m.makePlan(d, m.mainMemory(), opts); err != nil {
 		return engine.Loaded{}, err
 	}
@@ -121,6 +124,9 @@ func (m *Model) placeCUDA(d *model.Definition, opts Options, ordinal int) (_ eng
 	}
 	act, err := m.computeType(d, opts) // before the device is opened, which takes a while
 	if err != nil {
+		return engine.Loaded{}, err
+	}
+	if err := checkCacheOn(opts.CacheType, act, ""); err != nil {
 		return engine.Loaded{}, err
 	}
 	device, err := driver.Open(ordinal)
@@ -224,13 +230,17 @@ func typeNamed(name string) (ops.DType, bool) {
 	return 0, false
 }
 
-// types names the type that is computed in, and that of states where it is
-// another one than usual.
+// types names the type that is computed in, and those of the cache and of states
+// where they are others.
 func (m *Model) types() string {
-	if m.StateType() == typeNames[ops.F16] {
-		return m.DType() + ", states in " + m.StateType()
+	names := m.DType()
+	if m.CacheType() != m.DType() {
+		names += ", keys and values in " + m.CacheType()
 	}
-	return m.DType()
+	if m.StateType() == typeNames[ops.F16] {
+		names += ", states in " + m.StateType()
+	}
+	return names
 }
 
 // stateTypeNamed finds the type of states by its name. It is false for what

@@ -34,6 +34,7 @@ import (
 type Options struct {
 	Device       string  // "auto" (or ""), "cpu", "cuda" or "cuda:N"
 	DType        string  // that a GPU computes in: "float32", "bfloat16", "float16", or "auto" (or ""), the type most weights are stored in; the CPU computes in float32
+	CacheType    string  // of keys and values: "int8" or "fp8", half the memory of 16 bits; "auto" (or ""), the type that is computed in, or its name
 	StateType    string  // that the states of recurrences (Mamba-2) are kept in: "float32" (or ""), or "float16", in half the memory and a little less exact
 	Context      int     // most tokens of one sequence; 0 means max_position_embeddings
 	MaxSequences int     // requests that run at the same time; 0 means 16
@@ -198,6 +199,9 @@ func (o Options) check() error {
 		return &Error{Class: ErrRequest, Err: fmt.Errorf("device %q, want auto, cpu, cuda or cuda:N", o.Device)}
 	}
 	if err := checkType(o.DType); err != nil {
+		return err
+	}
+	if err := checkCacheType(o.CacheType); err != nil {
 		return err
 	}
 	if o.Speculation != "" && o.Speculation != speculate && o.Speculation != noSpeculation {
@@ -385,8 +389,8 @@ func (m *Model) Plan() Plan { return m.plan }
 // Device returns the name of what the model runs on.
 func (m *Model) Device() string { return m.device.name }
 
-// DType returns the name of the type that activations, caches and, on a GPU,
-// weights have: "float32", "bfloat16" or "float16".
+// DType returns the name of the type that activations, caches unless CacheType
+// says otherwise and, on a GPU, weights have: "float32", "bfloat16" or "float16".
 func (m *Model) DType() string { return typeNames[m.device.act] }
 
 // StateType returns the name of the type that the states of recurrences are kept
@@ -397,6 +401,10 @@ func (m *Model) StateType() string {
 	}
 	return typeNames[m.plan.limits.StateType]
 }
+
+// CacheType returns the name of the type that keys and values are stored in:
+// that of DType, "int8" or "fp8".
+func (m *Model) CacheType() string { return cacheTypeName(m.plan.limits.Cache, m.device.act) }
 
 // Parameters returns the number of weights in use.
 func (m *Model) Parameters() int64 {

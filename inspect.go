@@ -40,7 +40,8 @@ type PartReport struct {
 // on a device.
 type PlanReport struct {
 	Device    string `json:"device"` // "cpu" or "cuda"
-	DType     string `json:"dtype"`  // of activations and cache, on a GPU of weights, too
+	DType     string `json:"dtype"`  // of activations, on a GPU of weights, too
+	CacheType string `json:"cache_type"`
 	Context   int    `json:"context"`
 	Sequences int    `json:"sequences"`
 	Weights   int64  `json:"weights_bytes"`
@@ -68,6 +69,7 @@ type InspectOptions struct {
 	Sequences int    // 0 means 1
 	DType     string // that a GPU computes in, as in Options: plan for one; "" plans for the CPU
 	StateType string // of recurrent states, as in Options
+	CacheType string // as in Options
 }
 
 // Inspect describes the checkpoint in a directory from config.json and the
@@ -87,11 +89,11 @@ func inspect(name string, fsys fs.FS, ck *safetensors.Checkpoint, opts InspectOp
 	if err != nil {
 		return nil, openError(name, err)
 	}
-	if err := (Options{Context: opts.Context, MaxSequences: opts.Sequences, DType: opts.DType, StateType: opts.StateType}).check(); err != nil {
+	if err := (Options{Context: opts.Context, MaxSequences: opts.Sequences, DType: opts.DType, CacheType: opts.CacheType, StateType: opts.StateType}).check(); err != nil {
 		return nil, openError(name, err)
 	}
 	sequences := max(opts.Sequences, 1)
-	a, m, err := accountOn(d, ck, Options{MaxSequences: sequences, DType: opts.DType, StateType: opts.StateType})
+	a, m, err := accountOn(d, ck, Options{MaxSequences: sequences, DType: opts.DType, CacheType: opts.CacheType, StateType: opts.StateType})
 	if err != nil {
 		return nil, openError(name, err)
 	}
@@ -103,6 +105,7 @@ func inspect(name string, fsys fs.FS, ck *safetensors.Checkpoint, opts InspectOp
 	}
 	r.count(a, ck)
 	r.Plan = planReport(a, sequences, opts.Context, m)
+	r.Plan.CacheType = cacheTypeName(quantised[opts.CacheType], m.types.Act)
 	return r, nil
 }
 
@@ -111,15 +114,18 @@ func inspect(name string, fsys fs.FS, ck *safetensors.Checkpoint, opts InspectOp
 func accountOn(d *model.Definition, from model.Weights, opts Options) (*model.Account, machine, error) {
 	m := mainMemory()
 	a, err := d.Account(from, m.stepLimits(opts), m.types)
-	if err != nil || opts.DType == "" {
-		return a, m, err
+	if err == nil && opts.DType != "" {
+		act, ok := typeNamed(opts.DType)
+		if !ok {
+			act = a.WeightType()
+		}
+		m = gpuMachine(act)
+		err = a.Measure(m.stepLimits(opts), m.types)
 	}
-	act, ok := typeNamed(opts.DType)
-	if !ok {
-		act = a.WeightType()
+	if err == nil {
+		err = checkCacheOn(opts.CacheType, m.types.Act, "")
 	}
-	m = gpuMachine(act)
-	return a, m, a.Measure(m.stepLimits(opts), m.types)
+	return a, m, err
 }
 
 // count fills in the parts and the tensors.

@@ -65,7 +65,7 @@ func (m machine) stepLimits(opts Options) model.Limits {
 	state, _ := stateTypeNamed(opts.StateType)
 	l := model.Limits{
 		Tokens: max(m.tokens, sequences, opts.StepTokens), Outputs: max(stepOutputs, sequences),
-		Sequences: sequences, PageSize: pageSize, StateType: state,
+		Sequences: sequences, PageSize: pageSize, Cache: quantised[opts.CacheType], StateType: state,
 	}
 	if opts.Speculation == speculate {
 		l.Outputs, l.Spares = max(l.Outputs, sequences+draftRows), min(sequences, spareStates)

@@ -24,6 +24,7 @@ type benchFlags struct {
 	model, config          string
 	device, dtype          string
 	speculation, stateType string
+	cacheType              string
 	prompt, decode         string
 	batch, concurrency     string
 	repeat, warmup         int
@@ -56,6 +57,7 @@ func benchCommand(c *console) *cobra.Command {
 	fl.StringVar(&f.device, "device", "auto", "auto, cpu, cuda or cuda:N")
 	fl.StringVar(&f.dtype, "dtype", "auto", dtypeHelp)
 	fl.StringVar(&f.stateType, "state-type", "", stateTypeHelp)
+	fl.StringVar(&f.cacheType, "cache-type", "auto", cacheTypeHelp)
 	fl.StringVar(&f.prompt, "prompt", "512", "tokens of each prompt; under load a distribution")
 	fl.StringVar(&f.decode, "decode", "128", "new tokens of each request; under load a distribution")
 	fl.StringVar(&f.batch, "batch", "1", "batches: numbers of requests that start together, such as 1,8,64")
@@ -177,7 +179,7 @@ func (f *benchFlags) name() string {
 
 // open opens the model.
 func (f *benchFlags) open(ctx context.Context, c *console, opts godwit.Options, event func(godwit.Event)) (*godwit.Model, error) {
-	opts.Device, opts.DType, opts.StateType, opts.OnEvent = f.device, f.dtype, f.stateType, event
+	opts.Device, opts.DType, opts.CacheType, opts.StateType, opts.OnEvent = f.device, f.dtype, f.cacheType, f.stateType, event
 	opts.StepTokens, opts.NoPrefixCache = f.stepTokens, opts.NoPrefixCache || f.noPrefixCache
 	opts.Memory, opts.Speculation, opts.NoAhead = f.memory, f.speculation, f.noAhead
 	if f.config == "" {

@@ -92,11 +92,14 @@ func printSubject(out io.Writer, s *bench.Subject, c *bench.Course, requests ...
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	row := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 	row("model\t%s: %s, %s parameters, %s", s.Model, s.Architecture, number(float64(s.Parameters)), godwit.Bytes(s.WeightBytes))
-	states := ""
-	if s.StateType == "float16" {
-		states = ", states in " + s.StateType
+	types := s.DType
+	if s.CacheType != s.DType {
+		types += ", keys and values in " + s.CacheType
 	}
-	row("device\t%s, in %s%s", s.Device, s.DType, states)
+	if s.StateType == "float16" {
+		types += ", states in " + s.StateType
+	}
+	row("device\t%s, in %s", s.Device, types)
 	what := "weights read"
 	if s.Random {
 		what = "random weights made"

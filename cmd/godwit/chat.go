@@ -17,6 +17,7 @@ import (
 // talkFlags are the flags of godwit chat.
 type talkFlags struct {
 	model, device, tools string
+	cacheType            string
 	context              int
 	speculation          string
 	noHistory            bool
@@ -47,6 +48,7 @@ knows nothing. The flags that are settings can be changed with /set.`,
 	fl := cmd.Flags()
 	fl.StringVar(&f.model, "model", "", modelHelp)
 	fl.StringVar(&f.device, "device", "auto", "auto, cpu, cuda or cuda:N")
+	fl.StringVar(&f.cacheType, "cache-type", "auto", cacheTypeHelp)
 	fl.IntVar(&f.context, "context", 0, "most tokens of the conversation (default: what the model and the memory allow)")
 	speculateFlag(cmd, &f.speculation)
 	fl.StringVar(&f.screen.System, "system", "", "system message")
@@ -104,7 +106,7 @@ func talk(cmd *cobra.Command, c *console, f *talkFlags) error {
 // opener returns what loads the model.
 func (f *talkFlags) opener(dir string) func(context.Context, func(godwit.Event)) (chatui.Model, error) {
 	return func(ctx context.Context, event func(godwit.Event)) (chatui.Model, error) {
-		m, err := openModel(ctx, dir, godwit.Options{Device: f.device, Context: f.context, MaxSequences: 1, Speculation: f.speculation, OnEvent: event})
+		m, err := openModel(ctx, dir, godwit.Options{Device: f.device, CacheType: f.cacheType, Context: f.context, MaxSequences: 1, Speculation: f.speculation, OnEvent: event})
 		if err != nil {
 			return nil, err
 		}

@@ -25,8 +25,9 @@ func inspectCommand(c *console) *cobra.Command {
 		Short: "Describe a checkpoint: parameters, bytes and memory plan",
 		Long: `Describe a checkpoint from config.json and the headers of its files; no weight
 is read. A model of the hub is fetched first. The memory plan, and what a token
-reads, are those of the CPU, whose cache is float32; with --dtype those of a GPU
-that holds weights and cache in that type.`,
+reads, are those of the CPU, which computes in float32; with --dtype those of a
+GPU that holds weights and cache in that type. --cache-type plans for another type
+of the cache.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usageError{errors.New("inspect wants one directory or name")}
@@ -55,6 +56,7 @@ that holds weights and cache in that type.`,
 	cmd.Flags().IntVar(&opts.Sequences, "sequences", 1, "sequences to plan for")
 	cmd.Flags().StringVar(&opts.DType, "dtype", "", "plan for a GPU that computes in this type: float32, bfloat16, float16, or auto, the one most weights are stored in (default: plan for the CPU)")
 	cmd.Flags().StringVar(&opts.StateType, "state-type", "", stateTypeHelp)
+	cmd.Flags().StringVar(&opts.CacheType, "cache-type", "auto", cacheTypeHelp)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
 }
@@ -104,10 +106,14 @@ func driver(p godwit.PlanReport) string {
 
 // place names the device of a plan, its type, and what is free there.
 func place(p godwit.PlanReport) string {
-	if p.Device == "cuda" {
-		return "GPU in " + p.DType
+	types := p.DType
+	if p.CacheType != p.DType {
+		types += " with a cache in " + p.CacheType
 	}
-	return fmt.Sprintf("CPU in %s, where %s are free", p.DType, godwit.Bytes(p.Free))
+	if p.Device == "cuda" {
+		return "GPU in " + types
+	}
+	return fmt.Sprintf("CPU in %s, where %s are free", types, godwit.Bytes(p.Free))
 }
 
 // count prints a number with a unit, and in full.

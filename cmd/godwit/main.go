@@ -176,6 +176,9 @@ const dtypeHelp = "type that a GPU computes in: float32, bfloat16, float16, or a
 // stateTypeHelp explains --state-type.
 const stateTypeHelp = "type that the states of recurrences are kept in: float32, or float16, in half the memory and a little less exact (default: float32)"
 
+// cacheTypeHelp explains --cache-type.
+const cacheTypeHelp = "type of the keys and values that are kept: int8 or fp8, or auto, the type that is computed in"
+
 // openModel opens a directory, or the built-in model for "".
 func openModel(ctx context.Context, dir string, opts godwit.Options) (*godwit.Model, error) {
 	opts = withLibraries(opts)

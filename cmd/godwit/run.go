@@ -20,7 +20,8 @@ import (
 // runFlags are the flags of godwit run.
 type runFlags struct {
 	model, device      string
-	dtype, speculation string
+	dtype, cacheType   string
+	speculation        string
 	ids                string
 	conversation       chatFlags
 	asJSON             bool
@@ -53,6 +54,7 @@ checkpoint's generation_config.json unless a flag says otherwise.`,
 	fl.StringVar(&f.model, "model", "", modelHelp)
 	fl.StringVar(&f.device, "device", "auto", "auto, cpu, cuda or cuda:N")
 	fl.StringVar(&f.dtype, "dtype", "auto", dtypeHelp)
+	fl.StringVar(&f.cacheType, "cache-type", "auto", cacheTypeHelp)
 	speculateFlag(cmd, &f.speculation)
 	fl.IntVar(&f.context, "context", 0, "most tokens of prompt and text (default: what the model and the memory allow)")
 	fl.IntVar(&f.maxTokens, "max-tokens", 128, "most new tokens")
@@ -88,7 +90,10 @@ func run(cmd *cobra.Command, c *console, f *runFlags, args []string) error {
 		return err
 	}
 	bar := newLoadBar(c)
-	m, err := openModel(cmd.Context(), dir, godwit.Options{Device: f.device, DType: f.dtype, Context: f.context, MaxSequences: 1, NoPrefixCache: true, Speculation: f.speculation, OnEvent: bar.event})
+	m, err := openModel(cmd.Context(), dir, godwit.Options{
+		Device: f.device, DType: f.dtype, CacheType: f.cacheType,
+		Context: f.context, MaxSequences: 1, NoPrefixCache: true, Speculation: f.speculation, OnEvent: bar.event,
+	})
 	bar.done()
 	if err != nil {
 		return err

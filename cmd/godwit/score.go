@@ -21,7 +21,7 @@ type scoreOutput struct {
 }
 
 func scoreCommand(c *console) *cobra.Command {
-	var model, device, dtype string
+	var model, device, dtype, cacheType string
 	var top int
 	cmd := &cobra.Command{
 		Use:   "score [--model DIR | NAME] [--top N]",
@@ -50,7 +50,7 @@ most likely tokens after ids[:i+1].`,
 				return err
 			}
 			bar := newLoadBar(c)
-			m, err := openModel(cmd.Context(), dir, godwit.Options{Device: device, DType: dtype, MaxSequences: 1, NoPrefixCache: true, OnEvent: bar.event})
+			m, err := openModel(cmd.Context(), dir, godwit.Options{Device: device, DType: dtype, CacheType: cacheType, MaxSequences: 1, NoPrefixCache: true, OnEvent: bar.event})
 			bar.done()
 			if err != nil {
 				return err
@@ -71,6 +71,7 @@ most likely tokens after ids[:i+1].`,
 	cmd.Flags().StringVar(&model, "model", "", modelHelp)
 	cmd.Flags().StringVar(&device, "device", "auto", "auto, cpu, cuda or cuda:N")
 	cmd.Flags().StringVar(&dtype, "dtype", "auto", dtypeHelp)
+	cmd.Flags().StringVar(&cacheType, "cache-type", "auto", cacheTypeHelp)
 	cmd.Flags().IntVar(&top, "top", 5, "how many most likely tokens to print at each position")
 	return cmd
 }

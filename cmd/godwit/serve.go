@@ -74,6 +74,7 @@ func (f *serveFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.load.Device, "device", "auto", "auto, cpu, cuda or cuda:N")
 	fl.StringVar(&f.load.DType, "dtype", "auto", dtypeHelp)
 	fl.StringVar(&f.load.StateType, "state-type", "", stateTypeHelp)
+	fl.StringVar(&f.load.CacheType, "cache-type", "auto", cacheTypeHelp)
 	fl.IntVar(&f.load.Context, "context", 0, "most tokens of prompt and text (default: what the model and the memory allow)")
 	fl.IntVar(&f.load.MaxSequences, "max-sequences", 0, "requests that run at the same time (default 16)")
 	fl.IntVar(&f.load.QueueLimit, "max-queue", 0, "requests that may wait; more get status 429 (default 1024)")

@@ -34,7 +34,8 @@ type Subject struct {
 	Parameters    int64   `json:"parameters"`
 	WeightBytes   int64   `json:"weight_bytes"`
 	Device        string  `json:"device"`
-	DType         string  `json:"dtype"`                   // of activations and cache, on a GPU of the weights, too
+	DType         string  `json:"dtype"`                   // of activations, on a GPU of the weights, too
+	CacheType     string  `json:"cache_type"`              // of keys and values
 	StateType     string  `json:"state_dtype,omitempty"`   // of the states of recurrences
 	LoadSeconds   float64 `json:"load_seconds"`            // from nothing to a model that is ready
 	WeightSeconds float64 `json:"weight_seconds"`          // of that, for the weights
@@ -114,7 +115,7 @@ func spreadOf(samples []sample, figure func(sample) float64) Spread {
 
 func newSubject(m *godwit.Model) Subject {
 	s := Subject{
-		Architecture: m.Architecture(), Parameters: m.Parameters(), WeightBytes: m.Plan().Weights, Device: m.Device(), DType: m.DType(), StateType: m.StateType(),
+		Architecture: m.Architecture(), Parameters: m.Parameters(), WeightBytes: m.Plan().Weights, Device: m.Device(), DType: m.DType(), CacheType: m.CacheType(), StateType: m.StateType(),
 		LoadSeconds: m.LoadSeconds(), WeightSeconds: m.WeightSeconds(),
 	}
 	if s.WeightSeconds > 0 {

@@ -50,7 +50,10 @@ var tinyModels = map[string]map[string]any{
 }
 
 // tiny is a model of random weights.
-type tiny struct{ *model.Definition }
+type tiny struct {
+	*model.Definition
+	cache ops.CacheFormat
+}
 
 func newTiny(t testing.TB, config map[string]any) tiny {
 	t.Helper()
@@ -62,7 +65,7 @@ func newTiny(t testing.TB, config map[string]any) tiny {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tiny{d}
+	return tiny{Definition: d}
 }
 
 // start runs an engine on the model.
@@ -72,6 +75,7 @@ func (m tiny) start(t testing.TB, limits model.Limits, change func(*Loaded)) *En
 	if err != nil {
 		t.Fatal(err)
 	}
+	limits.Cache = m.cache
 	e, err := Start(func() (Loaded, error) {
 		cpu := ops.NewCPU(1)
 		loaded, err := m.Load(weights, cpu, limits)
@@ -314,9 +318,11 @@ func TestSchedules(t *testing.T) {
 	if testing.Short() {
 		schedules = 60
 	}
+	formats := map[string]ops.CacheFormat{"dense": ops.Plain, "window": ops.INT8, "hybrid": ops.FP8, "moe": ops.INT8}
 	for name, config := range tinyModels {
 		t.Run(name, func(t *testing.T) {
 			m := newTiny(t, config)
+			m.cache = formats[name]
 			rng := rand.New(rand.NewPCG(11, uint64(len(name))))
 			requests, want := m.traffic(t, rng, 40)
 			preempted, reused, saved := uint64(0), uint64(0), 0

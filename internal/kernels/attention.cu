@@ -19,11 +19,7 @@
 // so that 16 consecutive bytes of a lane make up two steps. The next keys are
 // requested as soon as the scores are done, the next values after the sums.
 //
-// How the positions are split is computed from the step's positions, so that a
-// launch depends on the number of sequences alone. The splits of a pair of key
-// head and sequence are added up by their cluster where there are clusters,
-// through shared memory; what is left of several, or of blocks without, by the
-// last one to finish, through scratch memory.
+// decode.cuh says how blocks share a sequence.
 //
 // attend_rows_A_D_H: the same for each token (y) of a step, however many of them
 // a sequence has.
@@ -31,132 +27,20 @@
 // With new_k attend_decode does what append does, too: queries are rotated as they
 // are read, and the block that has the token's own position stores its key and
 // value in the cache.
-#include "attend.cuh"
-#include "cluster.cuh"
+#include "decode.cuh"
+#include "plain.cuh"
 
 // ---- any type and size ----
 
-constexpr int PLAIN_WARPS = 4, PLAIN_DIM = 256, PLAIN_ROWS = 4;
-
-template <class T> __device__ void attend_plain(const Attend &a, const Step &step) {
-    __shared__ float q[PLAIN_DIM], sums[PLAIN_WARPS][PLAIN_DIM], tops[PLAIN_WARPS], weights[PLAIN_WARPS];
-    constexpr int PER_LANE = PLAIN_DIM / 32;
-    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, head = blockIdx.x, token = blockIdx.y;
-    dependency_launch();
-    dependency_wait();
-    const int last = step.positions[token], dim = a.head_dim;
-    const int first = a.window > 0 ? max(0, last + 1 - a.window) : 0;
-    const int *pages = step.pages + (long long)step.owner[token] * step.counts[COUNT_PAGES];
-    const int kv_head = head / (a.heads / a.kv_heads);
-    for (int d = threadIdx.x; d < dim; d += blockDim.x)
-        q[d] = to_float(((const T *)a.q)[(long long)token * a.q_stride + (long long)head * dim + d]) * a.scale;
-    __syncthreads();
-
-    float top = minus_infinity(), weight = 0.f, sum[PER_LANE] = {};
-    for (int base = first + 32 * warp; base <= last; base += 32 * PLAIN_WARPS) {
-        const int row = cache_row(a, pages, kv_head, base + lane, first, last);
-        for (int i = 0; i < 32 && base + i <= last; i += PLAIN_ROWS) {
-            long long rows[PLAIN_ROWS];
-            float s[PLAIN_ROWS] = {};
-#pragma unroll
-            for (int r = 0; r < PLAIN_ROWS; r++) {
-                rows[r] = __shfl_sync(0xffffffffu, row, i + r);
-                if (rows[r] < 0) continue;
-                const T *k = (const T *)a.k + rows[r] * dim;
-                for (int d = lane; d < dim; d += 32) s[r] = fmaf(q[d], to_float(k[d]), s[r]);
-            }
-            warp_sums(s);
-            float next = top;
-#pragma unroll
-            for (int r = 0; r < PLAIN_ROWS; r++)
-                if (rows[r] >= 0) next = fmaxf(next, s[r]);
-            const float base_of = next == minus_infinity() ? 0.f : next, shrink = expf(top - base_of);
-            top = next;
-            weight *= shrink;
-#pragma unroll
-            for (int j = 0; j < PER_LANE; j++) sum[j] *= shrink;
-#pragma unroll
-            for (int r = 0; r < PLAIN_ROWS; r++) {
-                if (rows[r] < 0) continue;
-                const float p = expf(s[r] - base_of);
-                weight += p;
-                const T *v = (const T *)a.v + rows[r] * dim;
-#pragma unroll
-                for (int j = 0; j < PER_LANE; j++)
-                    if (lane + 32 * j < dim) sum[j] = fmaf(p, to_float(v[lane + 32 * j]), sum[j]);
-            }
-        }
-    }
-    if (lane == 0) tops[warp] = top, weights[warp] = weight;
-#pragma unroll
-    for (int j = 0; j < PER_LANE; j++)
-        if (lane + 32 * j < dim) sums[warp][lane + 32 * j] = sum[j];
-    __syncthreads();
-    float most = minus_infinity(), total = 0.f, share[PLAIN_WARPS];
-    for (int w = 0; w < PLAIN_WARPS; w++) most = fmaxf(most, tops[w]);
-    for (int w = 0; w < PLAIN_WARPS; w++) {
-        share[w] = tops[w] == minus_infinity() ? 0.f : expf(tops[w] - most);
-        total += share[w] * weights[w];
-    }
-    for (int d = threadIdx.x; d < dim; d += blockDim.x) {
-        float v = 0.f;
-        for (int w = 0; w < PLAIN_WARPS; w++) v += share[w] == 0.f ? 0.f : share[w] * sums[w][d];
-        ((T *)a.out)[(long long)token * a.out_stride + (long long)head * dim + d] = from_float<T>(v / total);
-    }
-}
-
 #define PLAIN(NAME, T)                                                                                         \
     extern "C" __global__ void __launch_bounds__(32 * PLAIN_WARPS) attend_plain_##NAME(Attend a, Step step) { \
-        attend_plain<T>(a, step);                                                                              \
+        attend_plain<T>(a, Plain<T>{a}, step);                                                                 \
     }
 INSTANCES(PLAIN)
 
 // ---- decoding ----
 
-constexpr int DECODE_WARPS = 4, TILE = 16, MAX_SPLITS = 64, MAX_CLUSTER = 8;
-
-// transpose returns an 8×8 matrix of 16-bit numbers, spread over the warp as
-// the tensor cores have it, the other way round.
-__device__ __forceinline__ uint32_t transpose(uint32_t v) {
-    uint32_t r = 0;
-#if __CUDA_ARCH__ >= 750
-    asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(r) : "r"(v));
-#endif
-    return r;
-}
-
-// choose is b ? x : y, one register at a time, so that neither gets an address.
-__device__ __forceinline__ uint4 choose(bool b, const uint4 &x, const uint4 &y) {
-    return make_uint4(b ? x.x : y.x, b ? x.y : y.y, b ? x.z : y.z, b ? x.w : y.w);
-}
-
-__device__ __forceinline__ uint32_t word(const uint4 &v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
-
-// Range is the work of one block.
-struct Range {
-    int token, first, last; // the token and the positions that it sees
-    int sequence, fresh;    // of rows: the first of the positions that are the step's own
-    int begin, end;         // tiles of this block
-    int active;             // blocks that have work
-    bool ends;              // the token's own position is among the block's
-};
-
-template <bool ROWS> __device__ __forceinline__ Range range_of(const Attend &a, const Step &step) {
-    Range r = {};
-    const int sequence = ROWS ? step.owner[blockIdx.y] : blockIdx.y;
-    r.token = ROWS ? blockIdx.y : step.start[sequence];
-    if (!ROWS && step.start[sequence + 1] - r.token != 1) return r;
-    if (ROWS) r.sequence = sequence, r.fresh = step.positions[step.start[sequence]];
-    r.last = step.positions[r.token];
-    r.first = a.window > 0 ? max(0, r.last + 1 - a.window) : 0;
-    const int from = r.first / TILE, tiles = r.last / TILE - from + 1;
-    const int each = max(a.min_tiles, (tiles + a.splits - 1) / a.splits);
-    r.active = (tiles + each - 1) / each;
-    r.begin = from + (int)blockIdx.z * each;
-    r.end = min(r.begin + each, from + tiles);
-    r.ends = (int)blockIdx.z == r.active - 1;
-    return r;
-}
+constexpr int TILE = 16;
 
 // Fresh is what this step adds: the queries of a block's heads, and the key and
 // the value of its key head. Rows of queries lie 16 bytes apart from a multiple
@@ -207,22 +91,12 @@ __device__ __forceinline__ void gather(Fresh<T, D, H> &to, const Attend &a, int 
     }
 }
 
-// Part is what a warp holds of N times 8 query heads. Lane 4g+t has heads 2t
-// and 2t+1 of each 8; sum[n][4c+j] holds columns 64c + 8g + 2j, for both heads,
-// and the columns after them, for both heads.
-template <class T, int D, int N> struct Part {
+// Part is what a warp holds of N times 8 query heads.
+template <class T, int D, int N> struct Part : Sums<D, N> {
+    using Sums<D, N>::sum;
+    using Sums<D, N>::top;
+    using Sums<D, N>::weight;
     uint4 k[D / 32][2], v[D / 64][4], q[N][D / 32];
-    float sum[N][D / 16][4], top[N][2], weight[N][2];
-
-    __device__ __forceinline__ void clear() {
-#pragma unroll
-        for (int n = 0; n < N; n++) {
-#pragma unroll
-            for (int i = 0; i < D / 16; i++) sum[n][i][0] = sum[n][i][1] = sum[n][i][2] = sum[n][i][3] = 0.f;
-            top[n][0] = top[n][1] = minus_infinity();
-            weight[n][0] = weight[n][1] = 0.f;
-        }
-    }
 
     static __device__ __forceinline__ uint4 fetch(const void *cache, int row, int column, int dim) {
         return row >= 0 && column < dim ? load16((const T *)cache + (long long)row * dim + column) : make_uint4(0, 0, 0, 0);
@@ -338,138 +212,6 @@ template <class T, int D, int N> struct Part {
     }
 };
 
-// Shares is what the warps of a block, and later its splits, leave for each
-// other: the largest score, the sum of weights and the sum of values of heads.
-template <int D, int H> struct Shares {
-    float top[DECODE_WARPS][H], weight[DECODE_WARPS][H];
-    union {
-        float sum[DECODE_WARPS][H][D];
-        float share[H][MAX_SPLITS]; // of splits, when the warps are added up
-    };
-    float slot[H * (D + 2)]; // of the block, for its cluster
-    bool is_last;
-};
-
-template <class T, int D, int N>
-__device__ __forceinline__ void leave(Shares<D, 8 * N> &to, Part<T, D, N> &part, int warp, int lane, int count) {
-    const int g = lane >> 2, t = lane & 3;
-#pragma unroll
-    for (int n = 0; n < N; n++)
-#pragma unroll
-        for (int j = 0; j < 2; j++) {
-            float w = part.weight[n][j];
-#pragma unroll
-            for (int m = 4; m < 32; m <<= 1) w += __shfl_xor_sync(0xffffffffu, w, m);
-            const int head = 8 * n + 2 * t + j;
-            if (head >= count) continue;
-            if (g == 0) to.top[warp][head] = part.top[n][j], to.weight[warp][head] = w;
-#pragma unroll
-            for (int c = 0; c < D / 64; c++) {
-                float *at = &to.sum[warp][head][64 * c + 8 * g];
-                const float(*s)[4] = &part.sum[n][4 * c];
-                *(float4 *)at = make_float4(s[0][j], s[0][2 + j], s[1][j], s[1][2 + j]);
-                *(float4 *)(at + 4) = make_float4(s[2][j], s[2][2 + j], s[3][j], s[3][2 + j]);
-            }
-        }
-}
-
-// join adds up the warps of the block and writes the result, or the block's
-// slot: tops, weights and sums.
-template <class T, int D, int H>
-__device__ __forceinline__ void join(const Shares<D, H> &from, const Attend &a, T *out, float *slot, int count, bool alone) {
-    for (int i = threadIdx.x; i < count * a.head_dim; i += blockDim.x) {
-        const int head = i / a.head_dim, d = i % a.head_dim;
-        float top = minus_infinity(), weight = 0.f, sum = 0.f;
-#pragma unroll
-        for (int w = 0; w < DECODE_WARPS; w++) top = fmaxf(top, from.top[w][head]);
-#pragma unroll
-        for (int w = 0; w < DECODE_WARPS; w++) {
-            if (from.top[w][head] == minus_infinity()) continue;
-            const float share = exp2f(from.top[w][head] - top);
-            weight = fmaf(share, from.weight[w][head], weight);
-            sum = fmaf(share, from.sum[w][head][d], sum);
-        }
-        if (alone) {
-            out[i] = from_float<T>(sum / weight);
-            continue;
-        }
-        if (d == 0) slot[head] = top, slot[H + head] = weight;
-        slot[2 * H + i] = sum;
-    }
-}
-
-// join_cluster adds up the slots of the blocks of a cluster: each block its part
-// of the columns, into the result or the cluster's slot in scratch memory.
-template <class T, int D, int H>
-__device__ __forceinline__ void join_cluster(Shares<D, H> &s, const Attend &a, T *out, float *slot, int count, int active) {
-    const int rank = blockIdx.z % a.cluster, mates = min(a.cluster, active - ((int)blockIdx.z - rank)), all = count * a.head_dim;
-    cluster_arrive();
-    cluster_wait();
-    for (int i = all * rank / mates + threadIdx.x; i < all * (rank + 1) / mates; i += blockDim.x) {
-        const int head = i / a.head_dim;
-        float top[MAX_CLUSTER], weight[MAX_CLUSTER], sum[MAX_CLUSTER], most = minus_infinity();
-#pragma unroll
-        for (int m = 0; m < MAX_CLUSTER; m++) {
-            const int from = min(m, mates - 1);
-            top[m] = cluster_load(s.slot + head, from), weight[m] = cluster_load(s.slot + H + head, from), sum[m] = cluster_load(s.slot + 2 * H + i, from);
-        }
-#pragma unroll
-        for (int m = 0; m < MAX_CLUSTER; m++) most = fmaxf(most, top[m]);
-        float total = 0.f, value = 0.f;
-#pragma unroll
-        for (int m = 0; m < MAX_CLUSTER; m++) {
-            const float share = m >= mates || top[m] == minus_infinity() ? 0.f : exp2f(top[m] - most);
-            total = fmaf(share, weight[m], total);
-            value = fmaf(share, sum[m], value);
-        }
-        if (active <= a.cluster) {
-            out[i] = from_float<T>(value / total);
-            continue;
-        }
-        if (i % a.head_dim == 0) slot[head] = most, slot[H + head] = total;
-        slot[2 * H + i] = value;
-    }
-    cluster_arrive();
-    cluster_wait(); // nobody leaves before all have read
-}
-
-// join_splits adds up the slots of all blocks of a pair.
-template <class T, int D, int H>
-__device__ __forceinline__ void join_splits(Shares<D, H> &s, const Attend &a, T *out, const float *slots, int size, int count, int active) {
-    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-    for (int head = warp; head < count; head += DECODE_WARPS) {
-        float top[2], weight[2], most, total = 0.f;
-#pragma unroll
-        for (int i = 0; i < 2; i++) {
-            const int at = lane + 32 * i;
-            top[i] = at < active ? __ldcg(slots + (long long)at * size + head) : minus_infinity();
-            weight[i] = at < active ? __ldcg(slots + (long long)at * size + H + head) : 0.f;
-        }
-        most = warp_max(fmaxf(top[0], top[1]));
-#pragma unroll
-        for (int i = 0; i < 2; i++) {
-            top[i] = top[i] == minus_infinity() ? 0.f : exp2f(top[i] - most);
-            total = fmaf(top[i], weight[i], total);
-        }
-        total = warp_sum(total);
-#pragma unroll
-        for (int i = 0; i < 2; i++) s.share[head][lane + 32 * i] = top[i] / total;
-    }
-    __syncthreads();
-    for (int i = 4 * threadIdx.x; i < count * a.head_dim; i += 4 * blockDim.x) {
-        const float *share = s.share[i / a.head_dim], *from = slots + 2 * H + i;
-        float4 sum = make_float4(0.f, 0.f, 0.f, 0.f);
-#pragma unroll 4
-        for (int k = 0; k < active; k++) {
-            const float4 v = __ldcg((const float4 *)(from + (long long)k * size));
-            const float w = share[k];
-            sum.x = fmaf(w, v.x, sum.x), sum.y = fmaf(w, v.y, sum.y), sum.z = fmaf(w, v.z, sum.z), sum.w = fmaf(w, v.w, sum.w);
-        }
-        out[i] = from_float<T>(sum.x), out[i + 1] = from_float<T>(sum.y);
-        out[i + 2] = from_float<T>(sum.z), out[i + 3] = from_float<T>(sum.w);
-    }
-}
-
 template <class T, int D, int N, bool ROWS> __device__ void attend_decode(const Attend &a, const Step &step) {
     constexpr int H = 8 * N;
     // Large heads leave no registers for keys and values at the same time.
@@ -484,7 +226,7 @@ template <class T, int D, int N, bool ROWS> __device__ void attend_decode(const 
 
     // The step's metadata were there before its first kernel, and all keys and
     // values but the step's own before it: they need not be waited for.
-    const Range r = range_of<ROWS>(a, step);
+    const Range r = range_of<TILE, ROWS>(a, step);
     if ((int)blockIdx.z >= r.active) {
         if (blockIdx.z == 0) dependency_wait(); // one block of a grid suffices
         return;
@@ -537,28 +279,9 @@ template <class T, int D, int N, bool ROWS> __device__ void attend_decode(const 
         else part.fetch_keys(a, next_rows, lane);
         rows = next_rows, tile = next;
     }
-    leave(shares, part, warp, lane, count);
+    leave<8>(shares, part, warp, lane, count, 1.f);
     __syncthreads();
-
-    T *out = (T *)a.out + (long long)r.token * a.out_stride + (long long)head * a.head_dim;
-    const int size = H * (a.head_dim + 2), pair = blockIdx.y * gridDim.x + blockIdx.x;
-    float *slots = a.scratch + (long long)pair * a.splits * size;
-    float *slot = a.cluster > 1 ? shares.slot : slots + (long long)blockIdx.z * size;
-    join<T, D, H>(shares, a, out, slot, count, r.active == 1);
-    if (r.active == 1) return;
-    if (a.cluster > 1) {
-        join_cluster<T, D, H>(shares, a, out, slots + (long long)(blockIdx.z / a.cluster) * size, count, r.active);
-        if (r.active <= a.cluster) return;
-    }
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        shares.is_last = atomicAdd(a.finished + pair, 1u) == (unsigned)r.active - 1;
-        if (shares.is_last) a.finished[pair] = 0;
-        __threadfence();
-    }
-    __syncthreads();
-    if (shares.is_last) join_splits<T, D, H>(shares, a, out, slots, size, count, (r.active + a.cluster - 1) / a.cluster);
+    finish<T, D, H>(shares, a, r, head, count);
 }
 
 // BLOCKS is how many blocks a multiprocessor must be able to hold: those of

@@ -57,17 +57,24 @@ func (k *attention) open(b *Backend) error {
 	if b.opt.Act == ops.F32 || info.Capability < tensorCores {
 		return nil
 	}
-	k.decode, k.rows = map[decodeShape]*cuda.Function{}, map[decodeShape]*cuda.Function{}
-	for _, s := range decodeShapes {
-		name := fmt.Sprintf("%s_%d_%d", suffix(b.opt.Act), s.dim, s.heads)
-		if k.decode[s], err = b.kernel("attention", "attend_decode_"+name); err != nil {
-			return err
-		}
-		if k.rows[s], err = b.kernel("attention", "attend_rows_"+name); err != nil {
-			return err
-		}
+	if k.decode, err = b.decodeKernels("attention", "attend_decode"); err != nil {
+		return err
 	}
-	return nil
+	k.rows, err = b.decodeKernels("attention", "attend_rows")
+	return err
+}
+
+// decodeKernels finds the instances of a kernel by their shapes.
+func (b *Backend) decodeKernels(source, name string) (map[decodeShape]*cuda.Function, error) {
+	kernels := map[decodeShape]*cuda.Function{}
+	for _, s := range decodeShapes {
+		f, err := b.kernel(source, fmt.Sprintf("%s_%s_%d_%d", name, suffix(b.opt.Act), s.dim, s.heads))
+		if err != nil {
+			return nil, err
+		}
+		kernels[s] = f
+	}
+	return kernels, nil
 }
 
 func (k *attention) close() error { return nil }
@@ -86,13 +93,35 @@ type attendArgs struct {
 	_                      int32
 }
 
-func attendArgsOf(out, q ops.Tensor, a *ops.Attention, c ops.Cache) attendArgs {
-	return attendArgs{
-		q: address(q), k: address(c.K), v: address(c.V), out: address(out),
-		qStride: int32(q.Stride), outStride: int32(out.Stride),
-		heads: int32(a.Heads), kvHeads: int32(a.KVHeads), headDim: int32(a.HeadDim),
-		pageSize: int32(c.PageSize), window: int32(a.Window), scale: a.Scale,
+// attending is one Attend: its parameters, and what caches in 8 bits need besides.
+type attending struct {
+	args    attendArgs
+	bytes   attendBytes
+	kernels *cacheKernels // nil: those for caches in the type of activations
+}
+
+func (b *Backend) attending(out, q ops.Tensor, a *ops.Attention, c ops.Cache) attending {
+	return attending{
+		args: attendArgs{
+			q: address(q), k: address(c.K), v: address(c.V), out: address(out),
+			qStride: int32(q.Stride), outStride: int32(out.Stride),
+			heads: int32(a.Heads), kvHeads: int32(a.KVHeads), headDim: int32(a.HeadDim),
+			pageSize: int32(c.PageSize), window: int32(a.Window), scale: a.Scale,
+		},
+		bytes:   attendBytes{scales: address(c.Scales), kScale: c.KScale, vScale: c.VScale},
+		kernels: b.cacheKernels(c.Format),
 	}
+}
+
+// parameters returns those of a launch.
+func (t *attending) parameters(b *Backend) *cuda.Args {
+	list := b.parameters()
+	if t.kernels == nil {
+		list = cuda.Struct(list, t.args)
+	} else {
+		list = cuda.Struct(list, attend8Args{t.args, t.bytes})
+	}
+	return cuda.Struct(list, b.step.metadata)
 }
 
 // Attend leaves sequences of one token to attend_decode and pieces of prompts
@@ -107,13 +136,13 @@ func (b *Backend) Attend(out, q ops.Tensor, a *ops.Attention, c ops.Cache) {
 	if q.Rows == 0 {
 		return
 	}
-	args := attendArgsOf(out, q, a, c)
-	if b.attention.decode == nil || !regular(out, q, a) {
-		b.attendPlain(&args, q.Rows, a)
+	t := b.attending(out, q, a, c)
+	if b.attention.decode == nil || !regular(out, q, a) || t.kernels != nil && a.HeadDim%16 != 0 {
+		b.attendPlain(&t, q.Rows, a)
 		return
 	}
 	if b.verifies() {
-		b.attendSplit(b.attention.rows, &args, b.step.n, a)
+		b.attendSplit(&t, true, b.step.n, a)
 		return
 	}
 	single, tiles := true, 0
@@ -121,18 +150,19 @@ func (b *Backend) Attend(out, q ops.Tensor, a *ops.Attention, c ops.Cache) {
 		single, tiles = workOf(b.step.batch.Start, promptShapeOf(a.HeadDim).queries)
 	}
 	if single {
-		b.attendSplit(b.attention.decode, &args, b.step.s, a)
+		b.attendSplit(&t, false, b.step.s, a)
 	}
 	if tiles > 0 {
-		b.attendPrompt(&args, tiles, a)
+		b.attendPrompt(&t, tiles, a)
 	}
 }
 
 // canAppend reports whether attend_decode can rotate and store what an append
-// would: in steps of single tokens, with 16-byte accesses to everything.
+// would: in steps of single tokens, with 16-byte accesses to everything, and in
+// the type of activations.
 func (b *Backend) canAppend(o *operation) bool {
 	q, k, v, a := o.in[0], o.in[1], o.in[2], o.attention
-	if b.attention.decode == nil || b.step.pieces != 1 || q.Rows == 0 || !regular(k, q, a) || !regular(v, q, a) {
+	if o.cache.Format != ops.Plain || b.attention.decode == nil || b.step.pieces != 1 || q.Rows == 0 || !regular(k, q, a) || !regular(v, q, a) {
 		return false
 	}
 	return a.Rotary == nil || b.rotary.table != nil && b.rotary.half%8 == 0
@@ -144,12 +174,13 @@ func (b *Backend) appendAttend(held, o *operation) bool {
 		return false
 	}
 	k, v := held.in[1], held.in[2]
-	args := attendArgsOf(o.out, o.in[0], o.attention, o.cache)
+	t := b.attending(o.out, o.in[0], o.attention, o.cache)
+	args := &t.args
 	args.newK, args.newV, args.kStride, args.vStride = address(k), address(v), int32(k.Stride), int32(v.Stride)
 	if o.attention.Rotary != nil {
 		args.half, args.angles = int32(b.rotary.half), b.rotary.table.Ptr()
 	}
-	b.attendSplit(b.attention.decode, &args, b.step.s, o.attention)
+	b.attendSplit(&t, false, b.step.s, o.attention)
 	return true
 }
 
@@ -174,22 +205,34 @@ func workOf(start []int32, queries int) (single bool, tiles int) {
 	return single, tiles
 }
 
-func (b *Backend) attendPlain(args *attendArgs, tokens int, a *ops.Attention) {
+func (b *Backend) attendPlain(t *attending, tokens int, a *ops.Attention) {
 	if a.HeadDim > plainDim {
 		b.fail(fmt.Errorf("kernels: attention heads of %d columns, want at most %d", a.HeadDim, plainDim))
 		return
 	}
-	p := cuda.Struct(cuda.Struct(b.parameters(), *args), b.step.metadata)
-	b.launch(b.attention.plain, cuda.Dim{X: a.Heads, Y: tokens}, cuda.Dim{X: plainThreads}, 0, p)
+	f := b.attention.plain
+	if t.kernels != nil {
+		f = t.kernels.plain
+	}
+	p := t.parameters(b)
+	b.launch(f, cuda.Dim{X: a.Heads, Y: tokens}, cuda.Dim{X: plainThreads}, 0, p)
 }
 
 // attendSplit launches attend_decode for so many sequences, or attend_rows for
 // so many tokens.
-func (b *Backend) attendSplit(kernels map[decodeShape]*cuda.Function, args *attendArgs, rows int, a *ops.Attention) {
-	k := &b.attention
+func (b *Backend) attendSplit(t *attending, byRows bool, rows int, a *ops.Attention) {
+	k, args := &b.attention, &t.args
 	shape, parts := decodeShapeOf(a)
+	f, tile := k.decode[shape], tilePositions
+	switch {
+	case t.kernels != nil:
+		f, tile, t.bytes.rows = t.kernels.decode[shape], shape.tile8(), byRows
+	case byRows:
+		f = k.rows[shape]
+	}
 	pairs := a.KVHeads * parts
 	splits, minTiles := splitsOf(pairs*rows, k.processors)
+	minTiles = max(1, minTiles*tilePositions/tile)
 	cluster := 1
 	if k.clusters && splits >= maxCluster {
 		splits, cluster = splits/maxCluster*maxCluster, maxCluster
@@ -202,12 +245,12 @@ func (b *Backend) attendSplit(kernels map[decodeShape]*cuda.Function, args *atte
 	}
 	args.scratch, args.finished = k.scratch, k.finished
 	args.splits, args.minTiles, args.cluster = int32(splits), int32(minTiles), int32(cluster)
-	p := cuda.Struct(cuda.Struct(b.parameters(), *args), b.step.metadata)
+	p := t.parameters(b)
 	l := cuda.Launch{Grid: cuda.Dim{X: pairs, Y: rows, Z: splits}, Block: cuda.Dim{X: decodeThreads}, Overlap: true}
 	if cluster > 1 {
 		l.Cluster = cuda.Dim{Z: cluster}
 	}
-	b.start(kernels[shape], l, p)
+	b.start(f, l, p)
 }
 
 // reserveSplits takes the memory that blocks which share a sequence need.

@@ -164,9 +164,9 @@ func (c *comparison) caches(a attendCase, batch *ops.Batch) (dev, cpu ops.Cache)
 		pages = max(pages, int(p)+1)
 	}
 	var err error
-	dev, err = c.Cache(pages, a.page, a.kvHeads, a.dim)
+	dev, err = c.Cache(ops.CacheShape{Pages: pages, PageSize: a.page, KVHeads: a.kvHeads, HeadDim: a.dim})
 	c.must(err)
-	cpu, err = c.cpu.Cache(pages, a.page, a.kvHeads, a.dim)
+	cpu, err = c.cpu.Cache(ops.CacheShape{Pages: pages, PageSize: a.page, KVHeads: a.kvHeads, HeadDim: a.dim})
 	c.must(err)
 	for _, t := range [][2]ops.Tensor{{dev.K, cpu.K}, {dev.V, cpu.V}} {
 		values := round(c.opt.Act, c.normal(t[0].Rows*a.dim))
@@ -241,7 +241,7 @@ func TestAttendLaunches(t *testing.T) {
 		if err := b.Begin(batch); err != nil {
 			t.Fatal(err)
 		}
-		cache, err := b.Cache(len(batch.Pages), c.page, c.kvHeads, c.dim)
+		cache, err := b.Cache(ops.CacheShape{Pages: len(batch.Pages), PageSize: c.page, KVHeads: c.kvHeads, HeadDim: c.dim})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -454,7 +454,20 @@ func TestSpeedOfAttention(t *testing.T) {
 
 func (c speedCase) measure(t *testing.T, d device) {
 	t.Helper()
-	a := attendCase{heads: 24, kvHeads: 8, dim: 128, page: 16, spans: slices.Repeat([]span{{c.context - c.piece, c.piece}}, c.sequences)}
+	const heads, kvHeads = 24, 8
+	µs, bytes := c.time(t, d, heads, kvHeads, ops.Plain)
+	pairs := 0.0 // of query and key
+	for p := c.context - c.piece; p < c.context; p++ {
+		pairs += float64(c.sequences) * float64(p+1)
+	}
+	t.Logf("%-8s %9d %9d %10.2f %10.0f %10.1f", c.name, c.sequences, c.context, µs, float64(bytes)/µs/1e3, 4*pairs*heads*128/µs/1e6)
+}
+
+// time returns the microseconds of one Attend with heads of 128 columns, and the
+// bytes of its cache.
+func (c speedCase) time(t *testing.T, d device, heads, kvHeads int, format ops.CacheFormat) (µs float64, bytes int64) {
+	t.Helper()
+	a := attendCase{heads: heads, kvHeads: kvHeads, dim: 128, page: 16, spans: slices.Repeat([]span{{c.context - c.piece, c.piece}}, c.sequences)}
 	batch := a.batch(func(n int) []int {
 		out := make([]int, n)
 		for i := range out {
@@ -466,17 +479,16 @@ func (c speedCase) measure(t *testing.T, d device) {
 	for _, p := range batch.Pages {
 		pages = max(pages, int(p)+1)
 	}
-	bytes := 2 * 2 * pages * a.page * a.kvHeads * a.dim
-	layers := min(max(1<<28/bytes, 1), 48)
-	caches := make([]ops.Cache, layers)
+	shape := ops.CacheShape{Pages: pages, PageSize: a.page, KVHeads: kvHeads, HeadDim: a.dim, Format: format}
+	bytes = shape.Bytes(ops.BF16)
+	caches := make([]ops.Cache, min(max(1<<28/bytes, 1), 48))
 	pattern := randomPattern(t, d)
 	for i := range caches {
 		var err error
-		if caches[i], err = d.Cache(pages, a.page, a.kvHeads, a.dim); err != nil {
+		if caches[i], err = d.Cache(shape); err != nil {
 			t.Fatal(err)
 		}
-		repeat(t, d, caches[i].K, pattern)
-		repeat(t, d, caches[i].V, pattern)
+		fill(t, d, caches[i], pattern)
 	}
 	q, err := d.Activation(len(batch.Tokens), a.heads*a.dim)
 	if err != nil {
@@ -490,12 +502,7 @@ func (c speedCase) measure(t *testing.T, d device) {
 	if err := d.Begin(batch); err != nil {
 		t.Fatal(err)
 	}
-	µs := elapsed(t, d.Backend, layers, func(i int) { d.Attend(out, q, a.shape(), caches[i]) })
-	pairs := 0.0 // of query and key
-	for _, p := range batch.Positions {
-		pairs += float64(p + 1)
-	}
-	t.Logf("%-8s %9d %9d %10.2f %10.0f %10.1f", c.name, c.sequences, c.context, µs, float64(bytes)/µs/1e3, 4*pairs*float64(a.heads*a.dim)/µs/1e6)
+	return elapsed(t, d.Backend, len(caches), func(i int) { d.Attend(out, q, a.shape(), caches[i]) }), bytes
 }
 
 // randomPattern returns 32 MiB of normal values on the device.

@@ -45,6 +45,7 @@ type Backend struct {
 	gemm      gemm
 	attention attention
 	prompt    prompt
+	int8, fp8 cacheKernels
 	routing   routing
 	experts   experts
 	sampler   sampler
@@ -88,6 +89,8 @@ const (
 	recurrences   part = iota // of Mamba-2: State
 	mixtures                  // of experts: Routes
 	randomWeights             // Weights that are made up
+	int8Caches                // Cache in INT8
+	fp8Caches                 // Cache in FP8
 	parts
 )
 
@@ -102,6 +105,8 @@ func (b *Backend) of(p part) []family {
 		recurrences:   {&b.mamba, &b.convolution, &b.scan, &b.chunks, &b.gatedNorm},
 		mixtures:      {&b.routing, &b.experts},
 		randomWeights: {&b.making},
+		int8Caches:    {&b.int8},
+		fp8Caches:     {&b.fp8},
 	}[p]
 }
 

@@ -94,13 +94,19 @@ func TestCodeOnDemand(t *testing.T) {
 	if loads() != common {
 		t.Errorf("a backend has loaded %d modules, want %d", loads(), common)
 	}
+	cache := func(f ops.CacheFormat) error {
+		_, err := b.Cache(ops.CacheShape{Pages: 1, PageSize: 16, KVHeads: 1, HeadDim: 64, Format: f})
+		return err
+	}
 	weights := ops.Stored{Name: "w", Type: ops.BF16, Rows: 8, Cols: 8, Random: &ops.Random{Scale: 1}}
 	for _, c := range []struct {
 		name    string
 		ask     func() error
 		modules int
 	}{
-		{"a cache", func() error { _, err := b.Cache(1, 16, 1, 64); return err }, 0},
+		{"a cache", func() error { return cache(ops.Plain) }, 0},
+		{"a cache in INT8", func() error { return cache(ops.INT8) }, 1},
+		{"a cache in FP8", func() error { return cache(ops.FP8) }, 1},
 		{"a state", func() error { _, err := b.State(ops.F32, 1, 64); return err }, 5},
 		{"routes", func() error {
 			_, err := b.Routes(ops.Mixture{Rows: 1, TopK: 1, Experts: 2, Width: 8, Out: 8})
@@ -175,7 +181,7 @@ func newHot(t testing.TB, b *Backend) *hot {
 	m.norm = &ops.Norm{Weight: get(b.Vector(make([]float32, 64))), Eps: 1e-5}
 	m.attention = &ops.Attention{Heads: 4, KVHeads: 2, HeadDim: 16, Rotary: &ops.Rotary{InvFreq: make([]float32, 8), Scale: 1}}
 	var err error
-	if m.cache, err = b.Cache(4, 16, 2, 16); err != nil {
+	if m.cache, err = b.Cache(ops.CacheShape{Pages: 4, PageSize: 16, KVHeads: 2, HeadDim: 16}); err != nil {
 		t.Fatal(err)
 	}
 	m.batch = &ops.Batch{

@@ -127,7 +127,7 @@ func (m *timer) small(n int) []smallCase {
 	a := &ops.Attention{Heads: heads, KVHeads: kvHeads, HeadDim: dim, Rotary: &ops.Rotary{InvFreq: ops.InverseFrequencies(1e4, dim/2), Scale: 1}}
 	const page = 16
 	pages := (n + page - 1) / page
-	cache, err := m.Cache(pages, page, kvHeads, dim)
+	cache, err := m.Cache(ops.CacheShape{Pages: pages, PageSize: page, KVHeads: kvHeads, HeadDim: dim})
 	m.must(err)
 	b := &ops.Batch{Start: []int32{0, int32(n)}, MaxPages: pages, Slots: []int32{0}}
 	for i := range n {

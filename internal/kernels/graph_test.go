@@ -58,6 +58,12 @@ type tinyLayer struct {
 
 func newTiny(t testing.TB, b *Backend, sequences int) *tiny {
 	t.Helper()
+	return newTinyIn(t, b, sequences, ops.Plain)
+}
+
+// newTinyIn returns one whose caches have the format.
+func newTinyIn(t testing.TB, b *Backend, sequences int, format ops.CacheFormat) *tiny {
+	t.Helper()
 	m := &tiny{TB: t, Backend: b, rng: rand.New(rand.NewPCG(5, 6)), middle: func(int) {}}
 	const q, kv = tinyHeads * tinyDim, tinyKV * tinyDim
 	rows := sequences * tinyPrompt
@@ -67,7 +73,9 @@ func newTiny(t testing.TB, b *Backend, sequences int) *tiny {
 		l.qkv, l.out = m.matrix(q+2*kv, tinyHidden), m.matrix(tinyHidden, q)
 		l.gate, l.down = m.matrix(2*tinyFFN, tinyHidden), m.matrix(tinyHidden, tinyFFN)
 		var err error
-		l.cache, err = b.Cache(sequences*tinyContext/tinyPage, tinyPage, tinyKV, tinyDim)
+		l.cache, err = b.Cache(ops.CacheShape{
+			Pages: sequences * tinyContext / tinyPage, PageSize: tinyPage, KVHeads: tinyKV, HeadDim: tinyDim, Format: format,
+		})
 		m.must(err)
 	}
 	m.head = m.matrix(tinyVocab, tinyHidden)

@@ -199,12 +199,17 @@ func (d device) Write(t ops.Tensor, values []float32) error {
 	row := make([]uint64, (cols*size+7)/8)
 	for r := range rows {
 		data := bytesOf(row)[:cols*size]
-		if t.Type == ops.I32 {
-			for i, v := range values[r*cols : (r+1)*cols] {
+		switch values := values[r*cols : (r+1)*cols]; t.Type {
+		case ops.I32:
+			for i, v := range values {
 				cuda.View[int32](data)[i] = int32(v)
 			}
-		} else {
-			convert(data, t.Type, bytesOf(values[r*cols:(r+1)*cols]), ops.F32)
+		case ops.I8:
+			vec.F32ToI8(cuda.View[int8](data), values, 1)
+		case ops.F8:
+			vec.F32ToE4M3(data, values, 1)
+		default:
+			convert(data, t.Type, bytesOf(values), ops.F32)
 		}
 		if err := d.dev.Upload(address(t)+cuda.DevicePtr(r*t.Stride*size), data); err != nil {
 			return err

@@ -271,6 +271,10 @@ func convert(dst []byte, to ops.DType, src []byte, from ops.DType) {
 		vec.F32ToBF16(cuda.View[uint16](dst), cuda.View[float32](src))
 	case from == ops.F32 && to == ops.F16:
 		vec.F32ToF16(cuda.View[uint16](dst), cuda.View[float32](src))
+	case from == ops.I8 && to == ops.F32:
+		vec.I8ToF32(cuda.View[float32](dst), cuda.View[int8](src), 1)
+	case from == ops.F8 && to == ops.F32:
+		vec.E4M3ToF32(cuda.View[float32](dst), src, 1)
 	case from == ops.I32 && to == ops.F32:
 		out := cuda.View[float32](dst)
 		for i, v := range cuda.View[int32](src) {

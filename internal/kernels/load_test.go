@@ -151,7 +151,7 @@ func TestOutOfMemory(t *testing.T) {
 	if after, _ := b.Used(); after != used {
 		t.Errorf("used %d, before %d", after, used)
 	}
-	if _, err := b.Cache(4, 16, 2, 64); err != nil {
+	if _, err := b.Cache(ops.CacheShape{Pages: 4, PageSize: 16, KVHeads: 2, HeadDim: 64}); err != nil {
 		t.Error(err)
 	}
 	_, err = b.Weights([]ops.Stored{{Name: "short", Type: ops.BF16, Rows: 2, Cols: 2, Data: make([]byte, 7)}})

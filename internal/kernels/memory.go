@@ -164,18 +164,24 @@ func isState(t ops.DType) bool { return slices.Contains(stateTypes, t) }
 
 // Cache reserves pages and clears them, so that a place that nothing was
 // stored in never holds NaN.
-func (b *Backend) Cache(pages, pageSize, kvHeads, headDim int) (ops.Cache, error) {
-	c := ops.Cache{PageSize: pageSize}
-	for _, t := range []*ops.Tensor{&c.K, &c.V} {
-		var err error
-		if *t, err = b.place(b.opt.Act, pages*kvHeads*pageSize, headDim); err != nil {
-			return c, err
+func (b *Backend) Cache(shape ops.CacheShape) (ops.Cache, error) {
+	switch shape.Format {
+	case ops.INT8:
+		if err := b.need(int8Caches); err != nil {
+			return ops.Cache{}, err
 		}
-		if err := b.stream.Fill(address(*t), 0, t.Rows*t.Cols*t.Type.Size()); err != nil {
-			return c, err
+	case ops.FP8:
+		if err := b.need(fp8Caches); err != nil {
+			return ops.Cache{}, err
 		}
 	}
-	return c, nil
+	return ops.NewCache(shape, b.opt.Act, func(d ops.DType, rows, cols int) (ops.Tensor, error) {
+		t, err := b.place(d, rows, cols)
+		if err != nil {
+			return t, err
+		}
+		return t, b.stream.Fill(address(t), 0, rows*cols*d.Size())
+	})
 }
 
 // Read waits for the step to end and copies a tensor to the host.

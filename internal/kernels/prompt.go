@@ -36,24 +36,35 @@ func (k *prompt) open(b *Backend) error {
 	if b.opt.Act == ops.F32 || b.dev.Info().Capability < tensorCores {
 		return nil
 	}
-	k.kernels = map[int]*cuda.Function{}
+	var err error
+	k.kernels, err = b.promptKernels("prompt", "attend_prompt")
+	return err
+}
+
+// promptKernels finds the instances of a kernel by the columns of a head.
+func (b *Backend) promptKernels(source, name string) (map[int]*cuda.Function, error) {
+	kernels := map[int]*cuda.Function{}
 	for _, dim := range promptDims {
-		f, err := b.kernel("prompt", fmt.Sprintf("attend_prompt_%s_%d", suffix(b.opt.Act), dim))
+		f, err := b.kernel(source, fmt.Sprintf("%s_%s_%d", name, suffix(b.opt.Act), dim))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := f.SetMaxShared(promptShapeOf(dim).shared()); err != nil {
-			return err
+			return nil, err
 		}
-		k.kernels[dim] = f
+		kernels[dim] = f
 	}
-	return nil
+	return kernels, nil
 }
 
 func (k *prompt) close() error { return nil }
 
-func (b *Backend) attendPrompt(args *attendArgs, tiles int, a *ops.Attention) {
+func (b *Backend) attendPrompt(t *attending, tiles int, a *ops.Attention) {
 	s := promptShapeOf(a.HeadDim)
-	p := cuda.Struct(cuda.Struct(b.parameters(), *args), b.step.metadata)
-	b.launch(b.prompt.kernels[s.dim], cuda.Dim{X: a.Heads, Y: tiles}, cuda.Dim{X: s.threads}, s.shared(), p)
+	f := b.prompt.kernels[s.dim]
+	if t.kernels != nil {
+		f = t.kernels.prompt[s.dim]
+	}
+	p := t.parameters(b)
+	b.launch(f, cuda.Dim{X: a.Heads, Y: tiles}, cuda.Dim{X: s.threads}, s.shared(), p)
 }

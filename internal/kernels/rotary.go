@@ -120,16 +120,20 @@ func (b *Backend) launchAppend(q, k, v ops.Tensor, a *ops.Attention, c ops.Cache
 	if !b.expect("append", b.opt.Act, q) || q.Rows == 0 || b.err != nil {
 		return
 	}
+	if a.Rotary != nil && b.rotary.table == nil {
+		b.fail(errors.New("kernels: append: the step has no angles"))
+		return
+	}
+	if c.Format != ops.Plain {
+		b.append8(q, k, v, a, c)
+		return
+	}
 	p := appendParameters{
 		q: address(q), k: address(k), v: address(v), keys: address(c.K), values: address(c.V),
 		n: int32(q.Rows), qStride: int32(q.Stride), kStride: int32(k.Stride), vStride: int32(v.Stride),
 		heads: int32(a.Heads), kvHeads: int32(a.KVHeads), dim: int32(a.HeadDim), page: int32(c.PageSize),
 	}
 	if a.Rotary != nil {
-		if b.rotary.table == nil {
-			b.fail(errors.New("kernels: append: the step has no angles"))
-			return
-		}
 		p.half, p.angles = int32(b.rotary.half), b.rotary.table.Ptr()
 	}
 	f, unit := b.rotary.any, 1

@@ -98,9 +98,9 @@ func (c *comparison) append(a appendCase) {
 	act := c.opt.Act
 	q := c.random(act, n, a.heads*a.dim, a.margin)
 	k, v := c.random(act, n, a.kvHeads*a.dim, a.margin), c.random(act, n, a.kvHeads*a.dim, a.margin)
-	dev, err := c.Cache(pages, a.page, a.kvHeads, a.dim)
+	dev, err := c.Cache(ops.CacheShape{Pages: pages, PageSize: a.page, KVHeads: a.kvHeads, HeadDim: a.dim})
 	c.must(err)
-	cpu, err := c.cpu.Cache(pages, a.page, a.kvHeads, a.dim)
+	cpu, err := c.cpu.Cache(ops.CacheShape{Pages: pages, PageSize: a.page, KVHeads: a.kvHeads, HeadDim: a.dim})
 	c.must(err)
 	c.Append(q.dev, k.dev, v.dev, attention, dev)
 	c.cpu.Append(q.cpu, k.cpu, v.cpu, attention, cpu)

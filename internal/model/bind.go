@@ -270,6 +270,33 @@ func (w *binder) floats(name string, shape ...int) []float32 {
 	return out
 }
 
+// cacheScales returns what keys and values of an attention layer are divided by
+// before an FP8 cache stores them; 0 where the checkpoint does not say.
+func (w *binder) cacheScales(at string) (scales [2]float32) {
+	for i, name := range []string{at + "k_proj.k_scale", at + "v_proj.v_scale"} {
+		if t, ok := w.from.Lookup(w.prefix + name); ok {
+			scales[i] = w.positive(name, t.Shape)
+		}
+	}
+	return scales
+}
+
+// positive reads a tensor of one positive number.
+func (w *binder) positive(name string, shape []int) float32 {
+	if len(shape) > 0 {
+		shape = []int{1}
+	}
+	values := w.floats(name, shape...)
+	if values == nil || w.sizesOnly {
+		return 0
+	}
+	v := values[0]
+	if !(v >= 0x1p-100 && v <= 0x1p100) {
+		w.fail(invalid("tensor %s%s is %g, want a positive number", w.prefix, name, v))
+	}
+	return v
+}
+
 // keepExact marks a used tensor as a constant. It is the last one, mostly.
 func (w *binder) keepExact(name string) {
 	for i := len(w.usage) - 1; i >= 0; i-- {

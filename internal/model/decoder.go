@@ -89,6 +89,7 @@ type Limits struct {
 	Sequences int // with a recurrent state
 	Pages     int // of the cache, in each attention layer
 	PageSize  int // positions in a page
+	Cache     ops.CacheFormat
 
 	Snapshots     int // rows of recurrent state behind those of the sequences
 	Spares        int // rows behind those, for states that may have to be put back
@@ -144,10 +145,8 @@ func (a *allocator) mixture(m ops.Mixture) {
 	}
 }
 
-func (a *allocator) cache(kvHeads, headDim int) ops.Cache {
-	c := get(a, func() (ops.Cache, error) {
-		return a.to.Cache(a.limits.Pages, a.limits.PageSize, kvHeads, headDim)
-	})
+func (a *allocator) cache(m *attention) ops.Cache {
+	c := get(a, func() (ops.Cache, error) { return a.to.Cache(m.cacheShape(a.limits)) })
 	a.kept.caches = append(a.kept.caches, c)
 	return c
 }

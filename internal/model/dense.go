@@ -247,6 +247,7 @@ func (d *dense) bindAttention(w *binder, at string, b block) mixer {
 	nq, nkv := m.widths()
 	m.qkv = w.stacked(d.Hidden, d.biasQKV, rows{at + "q_proj", nq}, rows{at + "k_proj", nkv}, rows{at + "v_proj", nkv})
 	m.out = w.linear(at+"o_proj", d.Hidden, nq, d.biasOut)
+	m.scales = w.cacheScales(at)
 	if d.qkNorm {
 		m.qNorm = w.rmsNorm(at+"q_norm", d.headDim, d.eps)
 		m.kNorm = w.rmsNorm(at+"k_norm", d.headDim, d.eps)

@@ -259,9 +259,11 @@ func compareLayer(t *testing.T, layer int, got []float32, want [][]float32) {
 // TestCutsAndCompany proves that logits are the same to the last bit however a
 // prompt is cut into steps and whatever else is in the batch.
 func TestCutsAndCompany(t *testing.T) {
-	for _, dir := range variants(t) {
+	for i, dir := range variants(t) {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
-			m := load(t, dir, testLimits)
+			limits := testLimits
+			limits.Cache = []ops.CacheFormat{ops.Plain, ops.INT8, ops.FP8}[i%3]
+			m := load(t, dir, limits)
 			ids := longest(readGolden(t, dir))
 			want := logits(t, m, piece{slot: 0, tokens: ids})
 			rng := rand.New(rand.NewPCG(1, uint64(len(dir))))

@@ -242,8 +242,7 @@ func (d *hybrid) bindAttention(w *binder, at string) mixer {
 	nq, nkv := m.widths()
 	m.qkv = w.stacked(d.Hidden, d.biasAttention, rows{at + "q_proj", nq}, rows{at + "k_proj", nkv}, rows{at + "v_proj", nkv})
 	m.out = w.linear(at+"o_proj", d.Hidden, nq, d.biasAttention)
-	w.ignore(at + "k_proj.k_scale") // scales of an FP8 cache, which this one is not
-	w.ignore(at + "v_proj.v_scale")
+	m.scales = w.cacheScales(at)
 	return m
 }
 

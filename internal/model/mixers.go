@@ -17,6 +17,7 @@ type attention struct {
 	qkv          *ops.Linear // [Heads+2·KVHeads, HeadDim] rows
 	qNorm, kNorm *ops.Norm   // of single heads; nil in most models
 	out          *ops.Linear
+	scales       [2]float32 // of keys and values in an FP8 cache; 0 where the checkpoint has none
 	cache        ops.Cache
 }
 
@@ -25,7 +26,14 @@ func (m *attention) widths() (q, kv int) { return m.Heads * m.HeadDim, m.KVHeads
 func (m *attention) allocate(a *allocator) {
 	nq, nkv := m.widths()
 	a.scratch(nq+2*nkv, nq)
-	m.cache = a.cache(m.KVHeads, m.HeadDim)
+	m.cache = a.cache(m)
+}
+
+func (m *attention) cacheShape(l Limits) ops.CacheShape {
+	return ops.CacheShape{
+		Pages: l.Pages, PageSize: l.PageSize, KVHeads: m.KVHeads, HeadDim: m.HeadDim,
+		Format: l.Cache, KScale: m.scales[0], VScale: m.scales[1],
+	}
 }
 
 func (m *attention) forward(s *step, x, h ops.Tensor) {

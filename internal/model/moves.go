@@ -5,10 +5,11 @@ import "github.com/godwit-llm/godwit/internal/ops"
 // CopyPage copies a page of the cache to another, in all attention layers. Like
 // the other copies, it is made between steps.
 func (m *Model) CopyPage(from, to int32) {
-	for _, c := range m.memory.caches {
-		rows := c.K.Rows / m.Limits.Pages
-		m.backend.Copy(c.K, int(to)*rows, c.K, int(from)*rows, rows)
-		m.backend.Copy(c.V, int(to)*rows, c.V, int(from)*rows, rows)
+	for i := range m.memory.caches {
+		for _, t := range m.memory.caches[i].Tensors() {
+			rows := t.Rows / m.Limits.Pages
+			m.backend.Copy(t, int(to)*rows, t, int(from)*rows, rows)
+		}
 	}
 }
 

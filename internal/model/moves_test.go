@@ -13,8 +13,14 @@ import (
 // its state to another – directly, through a snapshot, through host memory –
 // and goes on there: the logits have the same bits.
 func TestMoves(t *testing.T) {
+	for _, format := range []ops.CacheFormat{ops.Plain, ops.INT8, ops.FP8} {
+		t.Run(format.String(), func(t *testing.T) { testMoves(t, format) })
+	}
+}
+
+func testMoves(t *testing.T, format ops.CacheFormat) {
 	limits := testLimits
-	limits.Snapshots, limits.HostSnapshots = 2, 3
+	limits.Snapshots, limits.HostSnapshots, limits.Cache = 2, 3, format
 	for _, name := range []string{"llama-base", "mistral-window", "nemotron-h-base", "nemotron-h-mamba-only", "nemotron-h-moe"} {
 		t.Run(name, func(t *testing.T) {
 			m := load(t, filepath.Join(goldens, name), limits)

@@ -49,15 +49,14 @@ func (d *Definition) Account(from Weights, limits Limits, types Types) (*Account
 // Measure replaces the figures of the memory by those of other limits or types,
 // without looking at the checkpoint again.
 func (a *Account) Measure(limits Limits, types Types) error {
-	activation := types.Act.Size()
-	to := &counter{activation: int64(activation)}
+	to := &counter{act: types.Act}
 	limits.Pages, limits.Sequences = 1, 1
 	limits.Snapshots, limits.Spares, limits.HostSnapshots = 0, 0, 0
 	if _, err := a.decoder.allocate(to, limits); err != nil {
 		return err
 	}
 	a.PageBytes, a.SequenceBytes, a.ScratchBytes = to.cache, to.state, to.scratch
-	a.types, a.work = types, a.decoder.work(activation, limits.StateType.Size())
+	a.types, a.work = types, a.decoder.work(limits, types.Act)
 	return nil
 }
 
@@ -131,7 +130,7 @@ func elements(shape []int) int64 {
 
 // counter is a memory that places nothing and adds up what was asked for.
 type counter struct {
-	activation                       int64 // bytes of one activation
+	act                              ops.DType // of activations
 	constants, scratch, state, cache int64
 }
 
@@ -145,7 +144,7 @@ func (c *counter) Vector(values []float32) (ops.Tensor, error) {
 }
 
 func (c *counter) Activation(rows, cols int) (ops.Tensor, error) {
-	c.scratch += c.activation * int64(rows) * int64(cols)
+	c.scratch += int64(c.act.Size()) * int64(rows) * int64(cols)
 	return ops.Tensor{}, nil
 }
 
@@ -162,12 +161,12 @@ func (c *counter) State(t ops.DType, rows, cols int) (ops.Tensor, error) {
 func (c *counter) HostState(ops.DType, int, int) (ops.Tensor, error) { return ops.Tensor{}, nil }
 
 func (c *counter) Routes(m ops.Mixture) (ops.Routes, error) {
-	c.scratch += 8*int64(m.Rows)*int64(m.TopK) + m.Scratch(int(c.activation))
+	c.scratch += 8*int64(m.Rows)*int64(m.TopK) + m.Scratch(c.act.Size())
 	return ops.Routes{}, nil
 }
 
-func (c *counter) Cache(pages, pageSize, kvHeads, headDim int) (ops.Cache, error) {
-	c.cache += 2 * c.activation * int64(pages) * int64(pageSize) * int64(kvHeads) * int64(headDim)
+func (c *counter) Cache(shape ops.CacheShape) (ops.Cache, error) {
+	c.cache += shape.Bytes(c.act)
 	return ops.Cache{}, nil
 }
 

@@ -1,6 +1,10 @@
 package model
 
-import "math"
+import (
+	"math"
+
+	"github.com/godwit-llm/godwit/internal/ops"
+)
 
 // work is what the layers of a model do besides multiplying with weights.
 type work struct {
@@ -17,13 +21,14 @@ type attentionWork struct {
 }
 
 // work lists the layers that keep something for each sequence.
-func (d *decoder) work(activation, state int) work {
-	w := work{element: int64(state)}
+func (d *decoder) work(limits Limits, act ops.DType) work {
+	w := work{element: int64(limits.StateType.Size())}
 	for i := range d.sublayers {
 		switch m := d.sublayers[i].mixer.(type) {
 		case *attention:
-			nq, nkv := m.widths()
-			w.attention = append(w.attention, attentionWork{int64(2 * nkv * activation), int64(nq), m.Window})
+			nq, _ := m.widths()
+			position := m.cacheShape(Limits{Pages: 1, PageSize: 1, Cache: limits.Cache})
+			w.attention = append(w.attention, attentionWork{position.Bytes(act), int64(nq), m.Window})
 		case *mamba:
 			w.scan += int64(m.Inner() * m.State)
 		}

@@ -44,7 +44,7 @@ type Backend interface {
 
 	// Append rotates q [n, Heads·HeadDim] and k [n, KVHeads·HeadDim] in place
 	// by the step's Angles (unless a.Rotary is nil) and stores k and v in the
-	// cache at the batch's positions.
+	// cache at the batch's positions, rounded as the cache's format says.
 	Append(q, k, v Tensor, a *Attention, c Cache)
 
 	// Attend writes softmax(q·kᵀ·Scale)·v over the cached positions up to
@@ -137,7 +137,7 @@ type Memory interface {
 	Routes(m Mixture) (Routes, error)
 
 	// Cache returns an empty key/value cache for one attention layer.
-	Cache(pages, pageSize, kvHeads, headDim int) (Cache, error)
+	Cache(shape CacheShape) (Cache, error)
 
 	// Close gives all of the backend's memory back.
 	Close() error
@@ -233,13 +233,6 @@ type Attention struct {
 	Scale                   float32
 	Rotary                  *Rotary // nil: no position encoding
 	Window                  int     // a token sees this many positions, itself included; 0: all
-}
-
-// Cache holds the keys and values of one attention layer in pages. The vector
-// of head h at place i of page p is row (p·KVHeads + h)·PageSize + i.
-type Cache struct {
-	K, V     Tensor // [pages·KVHeads·PageSize, HeadDim]
-	PageSize int
 }
 
 // Conv is a causal depthwise convolution over time.

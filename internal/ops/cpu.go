@@ -9,24 +9,25 @@ import (
 )
 
 // CPU is the plain Go backend: the reference for all others and the one that
-// runs where there is no GPU. Activations and caches are float32, and states
-// unless they are asked for otherwise; weights are read in the type and from the
-// place they are stored in.
+// runs where there is no GPU. Activations are float32, and caches and
+// states unless they are asked for otherwise; weights are read in the type and
+// from the place they are stored in.
 //
 // Each output of an operation is computed in an order that depends on its own
 // sequence alone, so results do not change with the number of cores, with what
 // else is in the batch or, unless states are rounded between steps, with how a
 // prompt is cut into them.
 type CPU struct {
-	pool    *pool
-	batch   *Batch
-	owner   []int32     // [n] sequence of each token of the batch
-	angles  angles      // of the batch's positions
-	product []float32   // results on their way through an epilogue
-	scores  [][]float32 // attention scores, one buffer a worker
-	states  [][]float32 // of a head whose state is stored in 16 bits, one a worker
-	experts expertScratch
-	sampler sampler
+	pool      *pool
+	batch     *Batch
+	owner     []int32     // [n] sequence of each token of the batch
+	angles    angles      // of the batch's positions
+	product   []float32   // results on their way through an epilogue
+	cache     Cache       // of the operation that runs
+	attending []attending // scratch memory of attention, one a worker
+	states    [][]float32 // of a head whose state is stored in 16 bits, one a worker
+	experts   expertScratch
+	sampler   sampler
 }
 
 var _ Backend = (*CPU)(nil)
@@ -37,7 +38,7 @@ func NewCPU(threads int) *CPU {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	return &CPU{pool: newPool(threads), scores: make([][]float32, threads), states: make([][]float32, threads)}
+	return &CPU{pool: newPool(threads), attending: make([]attending, threads), states: make([][]float32, threads)}
 }
 
 // Close stops the worker threads.
@@ -109,11 +110,13 @@ func (b *CPU) Routes(m Mixture) (Routes, error) {
 	return Routes{IDs: t, Weights: newFloats(m.Rows, m.TopK)}, nil
 }
 
-// Cache allocates float32 pages. The operating system commits their memory
-// when it is first written.
-func (b *CPU) Cache(pages, pageSize, kvHeads, headDim int) (Cache, error) {
-	rows := pages * kvHeads * pageSize
-	return Cache{K: newFloats(rows, headDim), V: newFloats(rows, headDim), PageSize: pageSize}, nil
+// Cache allocates pages. The operating system commits their memory when it is
+// first written.
+func (b *CPU) Cache(shape CacheShape) (Cache, error) {
+	return NewCache(shape, F32, func(t DType, rows, cols int) (Tensor, error) {
+		words := newFloats(1, (rows*cols*t.Size()+3)/4)
+		return Tensor{Addr: words.Addr, Type: t, Rows: rows, Cols: cols, Stride: cols}, nil
+	})
 }
 
 func newFloats(rows, cols int) Tensor {

@@ -51,7 +51,9 @@ func InverseFrequencies(theta float64, dim int) []float32 {
 }
 
 // Append rotates queries and keys and stores keys and values.
-func (b *CPU) Append(q, k, v Tensor, a *Attention, c Cache) {
+func (b *CPU) Append(q, k, v Tensor, a *Attention, cache Cache) {
+	b.cache = cache // a copy that the loop's body need not allocate
+	c := &b.cache
 	b.pool.each(q.Rows, grain(2*(q.Cols+k.Cols)), func(_, from, to int) {
 		for i := from; i < to; i++ {
 			if a.Rotary != nil {
@@ -60,9 +62,8 @@ func (b *CPU) Append(q, k, v Tensor, a *Attention, c Cache) {
 			}
 			page, place := b.locate(i, c.PageSize)
 			for h := range a.KVHeads {
-				row := c.row(page, h, a.KVHeads) + place
-				copy(c.K.row(row), k.row(i)[h*a.HeadDim:])
-				copy(c.V.row(row), v.row(i)[h*a.HeadDim:])
+				from, to := h*a.HeadDim, (h+1)*a.HeadDim
+				c.store(c.row(page, h, a.KVHeads)+place, k.row(i)[from:to], v.row(i)[from:to])
 			}
 		}
 	})
@@ -76,7 +77,7 @@ func (b *CPU) locate(i, pageSize int) (page, place int) {
 }
 
 // row returns the first row of a head's part of a page.
-func (c Cache) row(page, head, kvHeads int) int { return (page*kvHeads + head) * c.PageSize }
+func (c *Cache) row(page, head, kvHeads int) int { return (page*kvHeads + head) * c.PageSize }
 
 // rotate turns the heads of one row by the angles of token i.
 func (a *angles) rotate(row []float32, i, headDim int) {
@@ -91,28 +92,41 @@ func (a *angles) rotate(row []float32, i, headDim int) {
 	}
 }
 
+// attending is the scratch memory of one worker's attention.
+type attending struct {
+	scores []float32 // of the query heads that share a key head, one behind the other
+	scales []float32 // of the query heads
+	rows   []float32 // keys or values of a page, widened
+}
+
 // Attend computes each token's heads over the pages of its sequence. The query
 // heads that share a key head are computed together.
-func (b *CPU) Attend(out, q Tensor, a *Attention, c Cache) {
+func (b *CPU) Attend(out, q Tensor, a *Attention, cache Cache) {
+	b.cache = cache
+	c := &b.cache
 	longest := 0
 	for _, p := range b.batch.Positions {
 		longest = max(longest, int(p)+1)
 	}
 	group := a.Heads / a.KVHeads
-	need := group * (longest + c.PageSize)
-	for w := range b.scores {
-		b.scores[w] = grow(b.scores[w], need)
+	for w := range b.attending {
+		m := &b.attending[w]
+		m.scores = grow(m.scores, group*(longest+c.PageSize))
+		m.scales = grow(m.scales, group)
+		if c.Format != Plain {
+			m.rows = grow(m.rows, c.PageSize*a.HeadDim)
+		}
 	}
 	items := q.Rows * a.KVHeads
 	b.pool.each(items, grain(2*group*a.HeadDim*(longest+8)), func(worker, from, to int) {
 		for item := from; item < to; item++ {
-			b.attend(out, q, a, c, item/a.KVHeads, item%a.KVHeads, b.scores[worker])
+			b.attend(out, q, a, c, item/a.KVHeads, item%a.KVHeads, &b.attending[worker])
 		}
 	})
 }
 
 // attend computes the query heads of token i that share key head h.
-func (b *CPU) attend(out, q Tensor, a *Attention, c Cache, i, h int, scores []float32) {
+func (b *CPU) attend(out, q Tensor, a *Attention, c *Cache, i, h int, m *attending) {
 	group := a.Heads / a.KVHeads
 	last := int(b.batch.Positions[i])
 	first := 0
@@ -122,30 +136,35 @@ func (b *CPU) attend(out, q Tensor, a *Attention, c Cache, i, h int, scores []fl
 	n := last + 1 - first
 	queries := q.row(i)[h*group*a.HeadDim : (h+1)*group*a.HeadDim]
 	b.eachPage(i, first, last, c, func(at, page, place, count int) {
-		rows := c.row(page, h, a.KVHeads) + place
-		vec.ProductF32(scores[at:], n, c.K.singles(rows, rows+count), queries, a.HeadDim, count, group, a.HeadDim)
+		row := c.row(page, h, a.KVHeads) + place
+		keys := c.keys(row, row+count, m.rows)
+		vec.ProductF32(m.scores[at:], n, keys, queries, a.HeadDim, count, group, a.HeadDim)
 	})
+	for g := range group {
+		m.scales[g] = 1 / softmax(m.scores[g*n:(g+1)*n], a.Scale)
+	}
 	target := out.row(i)[h*group*a.HeadDim : (h+1)*group*a.HeadDim]
 	clear(target)
-	for g := range group {
-		weights := scores[g*n : (g+1)*n]
-		scale := 1 / softmax(weights, a.Scale)
-		dst := target[g*a.HeadDim : (g+1)*a.HeadDim]
-		b.eachPage(i, first, last, c, func(at, page, place, count int) {
-			rows := c.row(page, h, a.KVHeads) + place
-			for k, w := range weights[at : at+count] {
-				vec.Axpy(dst, w, c.V.row(rows+k))
+	b.eachPage(i, first, last, c, func(at, page, place, count int) {
+		row := c.row(page, h, a.KVHeads) + place
+		values := c.values(row, row+count, m.rows)
+		for g := range group {
+			dst := target[g*a.HeadDim : (g+1)*a.HeadDim]
+			for k, w := range m.scores[g*n+at : g*n+at+count] {
+				vec.Axpy(dst, w, values[k*a.HeadDim:(k+1)*a.HeadDim])
 			}
-		})
-		for k := range dst {
-			dst[k] *= scale
+		}
+	})
+	for g, scale := range m.scales {
+		for d := range a.HeadDim {
+			target[g*a.HeadDim+d] *= scale
 		}
 	}
 }
 
 // eachPage calls f for the runs of positions [first, last] of token i's
 // sequence that share a page: at counts from first.
-func (b *CPU) eachPage(i, first, last int, c Cache, f func(at, page, place, count int)) {
+func (b *CPU) eachPage(i, first, last int, c *Cache, f func(at, page, place, count int)) {
 	table := b.batch.Pages[int(b.owner[i])*b.batch.MaxPages:]
 	for p := first; p <= last; {
 		place := p % c.PageSize

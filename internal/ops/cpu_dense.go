@@ -27,6 +27,10 @@ func toFloats(dst []float32, t Tensor, r int) {
 		for i, v := range t.ints(r) {
 			dst[i] = float32(v)
 		}
+	case I8:
+		vec.I8ToF32(dst, t.int8s(r, r+1), 1)
+	case F8:
+		vec.E4M3ToF32(dst, t.bytes(r, r+1), 1)
 	default:
 		copy(dst, t.row(r))
 	}

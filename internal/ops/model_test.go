@@ -37,7 +37,10 @@ const (
 
 // build returns a model with random weights. All of its calls are checked by
 // the conformance tests, so errors here are bugs of the test.
-func build(threads int) *mixed {
+func build(threads int) *mixed { return buildWith(threads, ops.Plain) }
+
+// buildWith returns one whose cache has the format.
+func buildWith(threads int, format ops.CacheFormat) *mixed {
 	m := &mixed{CPU: ops.NewCPU(threads)}
 	rng := rand.New(rand.NewPCG(3, 4))
 	m.table = m.matrix(rng, vocab, hidden)
@@ -48,7 +51,7 @@ func build(threads int) *mixed {
 	m.attention = ops.Attention{Heads: 4, KVHeads: 2, HeadDim: headDim, Scale: 0.25}
 	m.attention.Rotary = &ops.Rotary{InvFreq: ops.InverseFrequencies(1e4, headDim), Scale: 1}
 	m.qkv, m.out = m.linear(rng, hidden, 8*headDim), m.linear(rng, 4*headDim, hidden)
-	m.cache, _ = m.Cache(maxSlots*maxPages, pageSize, 2, headDim)
+	m.cache, _ = m.Cache(ops.CacheShape{Pages: maxSlots * maxPages, PageSize: pageSize, KVHeads: 2, HeadDim: headDim, Format: format})
 	m.buildMamba(rng)
 	m.router = &ops.Router{Weight: m.linear(rng, hidden, 16), Bias: m.ones(16), TopK: 3, Groups: 4, TopGroups: 2, Normalize: true, ScalingFactor: 2}
 	m.routes, _ = m.Routes(ops.Mixture{Rows: maxTokens, TopK: 3, Experts: 16, Width: 40, Out: hidden})
@@ -193,7 +196,13 @@ func (m *mixed) logitsOf(slot int, steps ...[]part) []float32 {
 // TestCuts: a sequence's results have the same bits however it is cut into
 // steps, and whatever else is in the batch.
 func TestCuts(t *testing.T) {
-	m := build(2)
+	for _, format := range []ops.CacheFormat{ops.Plain, ops.INT8, ops.FP8} {
+		t.Run(format.String(), func(t *testing.T) { testCuts(t, format) })
+	}
+}
+
+func testCuts(t *testing.T, format ops.CacheFormat) {
+	m := buildWith(2, format)
 	defer m.Close()
 	want := m.logitsOf(1, []part{{1, 0, 40}})
 	single := [][]part{}

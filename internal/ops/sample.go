@@ -30,7 +30,7 @@ type sampleScratch struct {
 // tokens that are allowed.
 func (b *CPU) Sample(logits Tensor, params []Sampling) error {
 	s := &b.sampler
-	s.scratch, s.results = grow(s.scratch, len(b.scores)), grow(s.results, len(params))
+	s.scratch, s.results = grow(s.scratch, b.Threads()), grow(s.results, len(params))
 	b.pool.each(len(params), 1, func(worker, from, to int) {
 		for r := from; r < to; r++ {
 			s.results[r] = s.scratch[worker].sample(logits.row(r), &params[r])

@@ -15,12 +15,17 @@ const (
 	BF16
 	F16
 	I32 // ids and counts, never weights
+	I8  // whole numbers of caches
+	F8  // E4M3 numbers of caches
 )
 
 // Size returns the bytes of one element.
 func (t DType) Size() int {
-	if t == F32 || t == I32 {
+	switch t {
+	case F32, I32:
 		return 4
+	case I8, F8:
+		return 1
 	}
 	return 2
 }
@@ -35,6 +40,10 @@ func (t DType) String() string {
 		return "F16"
 	case I32:
 		return "I32"
+	case I8:
+		return "I8"
+	case F8:
+		return "F8"
 	}
 	return fmt.Sprintf("DType(%d)", uint8(t))
 }
@@ -103,6 +112,13 @@ func (t Tensor) flat() []float32 {
 // halves returns rows [from, to) of a dense two-byte tensor in host memory.
 func (t Tensor) halves(from, to int) []uint16 {
 	p := (*uint16)(unsafe.Add(t.Addr, from*t.Stride*2))
+	return unsafe.Slice(p, (to-from)*t.Stride)
+}
+
+// int8s returns rows [from, to) of a dense tensor of whole numbers in host
+// memory.
+func (t Tensor) int8s(from, to int) []int8 {
+	p := (*int8)(unsafe.Add(t.Addr, from*t.Stride))
 	return unsafe.Slice(p, (to-from)*t.Stride)
 }
 

@@ -28,3 +28,5 @@ func bf16ToF32(dst []float32, src []uint16)               { bf16ToF32Plain(dst, 
 func f16ToF32(dst []float32, src []uint16)                { f16ToF32Plain(dst, src) }
 func f32ToBF16(dst []uint16, src []float32)               { f32ToBF16Plain(dst, src) }
 func f32ToF16(dst []uint16, src []float32)                { f32ToF16Plain(dst, src) }
+func i8ToF32(dst []float32, src []int8, scale float32)    { i8ToF32Plain(dst, src, scale) }
+func e4m3ToF32(dst []float32, src []uint8, scale float32) { e4m3ToF32Plain(dst, src, scale) }

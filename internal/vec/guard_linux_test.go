@@ -9,7 +9,7 @@ import (
 
 // guarded returns a slice that ends where unreadable memory begins, as the
 // last tensor of a mapped file may, and begins where it ends below.
-func guarded[T float32 | uint16](t *testing.T, n int) []T {
+func guarded[T float32 | uint16 | int8 | uint8](t *testing.T, n int) []T {
 	t.Helper()
 	var zero T
 	page, size := unix.Getpagesize(), int(unsafe.Sizeof(zero))
@@ -52,6 +52,8 @@ func TestVectorGuard(t *testing.T) {
 			a, b := guarded[float32](t, n), guarded[float32](t, n)
 			h := guarded[uint16](t, n)
 			Sum(a)
+			I8ToF32(a, guarded[int8](t, n), 1)
+			E4M3ToF32(a, guarded[uint8](t, n), 1)
 			SumSquares(a)
 			Dot(a, b)
 			Axpy(a, 2, b)

@@ -16,10 +16,11 @@ type attentionCase struct {
 	heads, kvHeads, headDim int
 	pageSize, window        int
 	rotary                  *ops.Rotary
+	cached
 }
 
 func (c attentionCase) String() string {
-	return fmt.Sprintf("%s/heads=%d:%d,dim=%d,page=%d,window=%d", c.name, c.heads, c.kvHeads, c.headDim, c.pageSize, c.window)
+	return fmt.Sprintf("%s/heads=%d:%d,dim=%d,page=%d,window=%d%s", c.name, c.heads, c.kvHeads, c.headDim, c.pageSize, c.window, c.cached)
 }
 
 // frequencies returns theta^(-i/half), computed by repeated multiplication.
@@ -37,53 +38,54 @@ func frequencies(theta float64, half int) []float32 {
 func appendCases() []attentionCase {
 	dynamic := &ops.Dynamic{Theta: 1e4, Factor: 3, Context: 7}
 	return []attentionCase{
-		{"none", 2, 1, 16, 4, 0, nil},
-		{"full", 4, 2, 8, 4, 0, &ops.Rotary{InvFreq: frequencies(1e4, 4), Scale: 1}},
-		{"full", 3, 3, 64, 16, 0, &ops.Rotary{InvFreq: frequencies(5e5, 32), Scale: 1}},
-		{"partial", 4, 1, 32, 8, 0, &ops.Rotary{InvFreq: frequencies(1e4, 8), Scale: 1}},
-		{"partial", 8, 2, 192, 16, 0, &ops.Rotary{InvFreq: frequencies(1e4, 48), Scale: 1}},
-		{"scaled", 2, 2, 24, 4, 0, &ops.Rotary{InvFreq: frequencies(1e4, 12), Scale: 1.25}},
-		{"dynamic", 2, 1, 16, 4, 0, &ops.Rotary{InvFreq: frequencies(1e4, 8), Scale: 1, Dynamic: dynamic}},
-		{"dynamic partial", 2, 1, 32, 4, 0, &ops.Rotary{InvFreq: frequencies(1e4, 8), Scale: 1, Dynamic: dynamic}},
+		{"none", 2, 1, 16, 4, 0, nil, plain},
+		{"full", 4, 2, 8, 4, 0, &ops.Rotary{InvFreq: frequencies(1e4, 4), Scale: 1}, plain},
+		{"full", 3, 3, 64, 16, 0, &ops.Rotary{InvFreq: frequencies(5e5, 32), Scale: 1}, plain},
+		{"partial", 4, 1, 32, 8, 0, &ops.Rotary{InvFreq: frequencies(1e4, 8), Scale: 1}, plain},
+		{"partial", 8, 2, 192, 16, 0, &ops.Rotary{InvFreq: frequencies(1e4, 48), Scale: 1}, plain},
+		{"scaled", 2, 2, 24, 4, 0, &ops.Rotary{InvFreq: frequencies(1e4, 12), Scale: 1.25}, plain},
+		{"dynamic", 2, 1, 16, 4, 0, &ops.Rotary{InvFreq: frequencies(1e4, 8), Scale: 1, Dynamic: dynamic}, plain},
+		{"dynamic partial", 2, 1, 32, 4, 0, &ops.Rotary{InvFreq: frequencies(1e4, 8), Scale: 1, Dynamic: dynamic}, plain},
 	}
 }
 
 func appendRotated(f *fixture) {
-	for _, c := range appendCases() {
+	for _, c := range inFormats(appendCases()) {
 		f.each(c.String(), func(f *fixture) { newAttention(f, c, 32).run(false) })
 	}
 }
 
 func attend(f *fixture) {
-	for _, c := range attendCases() {
+	for _, c := range inFormats(attendCases()) {
 		f.each(c.String(), func(f *fixture) { newAttention(f, c, 32).run(true) })
 	}
-	f.each("long", func(f *fixture) {
-		c := attentionCase{"long", 4, 1, 32, 16, 0, nil}
-		a := newAttention(f, c, 320)
-		s := &sequence{}
-		a.step(true, piece{s, 300})
-		a.step(true, piece{s, 1})
-		a.step(true, piece{s, 17}, piece{&sequence{slot: 1}, 1})
-	})
+	for _, c := range inFormats([]attentionCase{{"long", 4, 1, 32, 16, 0, nil, plain}}) {
+		f.each(c.String(), func(f *fixture) {
+			a := newAttention(f, c, 320)
+			s := &sequence{}
+			a.step(true, piece{s, 300})
+			a.step(true, piece{s, 1})
+			a.step(true, piece{s, 17}, piece{&sequence{slot: 1}, 1})
+		})
+	}
 }
 
 func attendCases() []attentionCase {
 	var out []attentionCase
 	for _, ratio := range []int{1, 2, 4, 8} {
 		for _, dim := range []int{8, 128} {
-			out = append(out, attentionCase{"ratio", 2 * ratio, 2, dim, 8, 0, nil})
+			out = append(out, attentionCase{"ratio", 2 * ratio, 2, dim, 8, 0, nil, plain})
 		}
 	}
 	for _, window := range []int{1, 3, 8, 9, 20, 1000} {
-		out = append(out, attentionCase{"window", 4, 2, 16, 8, window, nil})
+		out = append(out, attentionCase{"window", 4, 2, 16, 8, window, nil, plain})
 	}
 	for _, page := range []int{1, 4, 16, 64} {
-		out = append(out, attentionCase{"page", 6, 3, 40, page, 0, nil})
+		out = append(out, attentionCase{"page", 6, 3, 40, page, 0, nil, plain})
 	}
 	return append(out,
-		attentionCase{"wide", 4, 2, 192, 16, 0, &ops.Rotary{InvFreq: frequencies(1e4, 48), Scale: 1}},
-		attentionCase{"wide", 2, 1, 256, 16, 5, nil})
+		attentionCase{"wide", 4, 2, 192, 16, 0, &ops.Rotary{InvFreq: frequencies(1e4, 48), Scale: 1}, plain},
+		attentionCase{"wide", 2, 1, 256, 16, 5, nil, plain})
 }
 
 // attention is one layer on the device and what its cache must hold.
@@ -92,8 +94,9 @@ type attention struct {
 	attentionCase
 	ops.Attention
 	*world
-	cache ops.Cache
-	k, v  map[int32][]*matrix // rows of each sequence, by the sequence's slot
+	cache  ops.Cache
+	k, v   map[int32][]*matrix // rows of each sequence, by the sequence's slot
+	stored [2]map[int32][]kept // how the cache has those of keys, and of values
 }
 
 // newAttention returns a layer for three sequences of the given length.
@@ -101,20 +104,24 @@ func newAttention(f *fixture, c attentionCase, length int) *attention {
 	f.Helper()
 	maxPages := (length + c.pageSize - 1) / c.pageSize
 	a := &attention{fixture: f, attentionCase: c, k: map[int32][]*matrix{}, v: map[int32][]*matrix{}}
+	a.stored = [2]map[int32][]kept{{}, {}}
 	a.Attention = ops.Attention{
 		Heads: c.heads, KVHeads: c.kvHeads, HeadDim: c.headDim, Window: c.window,
 		Scale: float32(1 / math.Sqrt(float64(c.headDim))), Rotary: c.rotary,
 	}
 	pages := 3 * maxPages
 	a.world = f.world(pages, c.pageSize, maxPages)
-	cache, err := f.dev.Cache(pages, c.pageSize, c.kvHeads, c.headDim)
+	cache, err := f.dev.Cache(ops.CacheShape{
+		Pages: pages, PageSize: c.pageSize, KVHeads: c.kvHeads, HeadDim: c.headDim, Format: c.format, KScale: c.kScale, VScale: c.vScale,
+	})
 	f.must(err)
-	old := make([]float32, cache.K.Rows*cache.K.Cols)
-	for i := range old {
-		old[i] = stale
+	for _, t := range cache.Tensors() {
+		old := make([]float32, t.Rows*t.Cols)
+		for i := range old {
+			old[i] = staleIn(t.Type)
+		}
+		f.must(f.dev.Write(t, old))
 	}
-	f.must(f.dev.Write(cache.K, old))
-	f.must(f.dev.Write(cache.V, old))
 	a.cache = cache
 	return a
 }
@@ -188,14 +195,16 @@ func rotate(m *matrix, r, at, position int, rotary *ops.Rotary) {
 // remember keeps what was stored, by sequence.
 func (a *attention) remember(b *ops.Batch, k, v *matrix) {
 	for s := range b.Sequences() {
-		for i := b.Start[s]; i < b.Start[s+1]; i++ {
-			for _, kept := range []struct {
-				to   map[int32][]*matrix
-				from *matrix
-			}{{a.k, k}, {a.v, v}} {
-				m := newMatrix(a.KVHeads, a.HeadDim)
-				copy(m.v, kept.from.row(int(i)))
-				kept.to[b.Slots[s]] = append(kept.to[b.Slots[s]], m)
+		slot := b.Slots[s]
+		for i := int(b.Start[s]); i < int(b.Start[s+1]); i++ {
+			for which, kept := range []struct {
+				to    map[int32][]*matrix
+				from  *matrix
+				scale float32
+			}{{a.k, k, a.kScale}, {a.v, v, a.vScale}} {
+				row := a.keep(kept.from.row(i), a.KVHeads, a.HeadDim, kept.scale)
+				a.stored[which][slot] = append(a.stored[which][slot], row)
+				kept.to[slot] = append(kept.to[slot], row.values())
 			}
 		}
 	}
@@ -205,22 +214,32 @@ func (a *attention) remember(b *ops.Batch, k, v *matrix) {
 // anywhere else.
 func (a *attention) checkCache(pieces []piece) {
 	a.Helper()
-	for i, stored := range []ops.Tensor{a.cache.K, a.cache.V} {
-		kept := []map[int32][]*matrix{a.k, a.v}[i]
+	var scales *matrix
+	if a.cache.Scales.Present() {
+		scales = a.read(a.cache.Scales)
+	}
+	for which, stored := range []ops.Tensor{a.cache.K, a.cache.V} {
 		got := a.read(stored)
 		for _, p := range pieces {
-			for at, rows := range kept[p.slot] {
+			for at, want := range a.stored[which][p.slot] {
 				page, place := int(p.pages[at/a.cache.PageSize]), at%a.cache.PageSize
 				for h := range a.KVHeads {
-					row := got.row((page*a.KVHeads+h)*a.cache.PageSize + place)
-					a.close(row, rows.row(h), "cached position %d of head %d", at, h)
+					row := (page*a.KVHeads+h)*a.cache.PageSize + place
+					a.close(got.row(row), want.numbers.row(h), "cached position %d of head %d", at, h)
+					if scales != nil && scales.at(row, which) != want.scales[h] {
+						a.Fatalf("the scale of position %d of head %d is %g, want %g", at, h, scales.at(row, which), want.scales[h])
+					}
 				}
 			}
 			last := (p.next - 1) % a.cache.PageSize
 			page := int(p.pages[len(p.pages)-1])
 			for place := last + 1; place < a.cache.PageSize; place++ {
-				if v := got.at(page*a.KVHeads*a.cache.PageSize+place, 0); v != stale {
+				row := page*a.KVHeads*a.cache.PageSize + place
+				if v := got.at(row, 0); v != float64(staleIn(stored.Type)) {
 					a.Fatalf("place %d of page %d was overwritten with %g", place, page, v)
+				}
+				if scales != nil && scales.at(row, which) != stale {
+					a.Fatalf("the scale of place %d of page %d was overwritten", place, page)
 				}
 			}
 		}

@@ -2,6 +2,9 @@ package opstest
 
 import "github.com/godwit-llm/godwit/internal/ops"
 
+// formats are those of caches.
+var formats = []ops.CacheFormat{ops.Plain, ops.INT8, ops.FP8}
+
 // copies moves rows about: within a state, within a cache, and to host memory
 // and back.
 func copies(f *fixture) {
@@ -11,13 +14,18 @@ func copies(f *fixture) {
 	}
 	f.each("cache", func(f *fixture) {
 		for _, headDim := range []int{1, 12, 128} {
-			c, err := f.dev.Cache(4, 5, 3, headDim)
-			f.must(err)
-			copyBlock(f, c.K, 15)
-			copyBlock(f, c.V, 15)
+			for _, format := range formats {
+				c, err := f.dev.Cache(ops.CacheShape{Pages: 4, PageSize: 5, KVHeads: 3, HeadDim: headDim, Format: format})
+				f.must(err)
+				for _, t := range c.Tensors() {
+					copyBlock(f, t, 15)
+				}
+			}
 		}
 	})
-	f.each("between steps", copyBetween)
+	for _, format := range formats {
+		f.each("between steps/"+format.String(), func(f *fixture) { copyBetween(f, format) })
+	}
 }
 
 // filled writes random values into a tensor, and returns them as it holds them.
@@ -73,10 +81,10 @@ func copyHost(f *fixture, kept ops.DType) {
 
 // copyBetween copies what a step has stored ahead of the next one, which reads
 // it.
-func copyBetween(f *fixture) {
+func copyBetween(f *fixture, format ops.CacheFormat) {
 	const dim = 8
 	a := &ops.Attention{Heads: 2, KVHeads: 1, HeadDim: dim, Scale: 0.3}
-	c, err := f.dev.Cache(4, 4, 1, dim)
+	c, err := f.dev.Cache(ops.CacheShape{Pages: 4, PageSize: 4, KVHeads: 1, HeadDim: dim, Format: format})
 	f.must(err)
 	step := func(page int32) *ops.Batch {
 		return &ops.Batch{
@@ -92,8 +100,9 @@ func copyBetween(f *fixture) {
 	out := f.scratch(3, 2*dim)
 	f.dev.Attend(out.Tensor, q.Tensor, a, c)
 	want := f.read(out.Tensor)
-	f.dev.Copy(c.K, 3*4, c.K, 1*4, 4)
-	f.dev.Copy(c.V, 3*4, c.V, 1*4, 4)
+	for _, t := range c.Tensors() {
+		f.dev.Copy(t, 3*4, t, 1*4, 4)
+	}
 	f.must(f.dev.Begin(step(3)))
 	again := f.scratch(3, 2*dim)
 	f.dev.Attend(again.Tensor, q.Tensor, a, c)

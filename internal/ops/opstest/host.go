@@ -34,6 +34,10 @@ func encode(d ops.DType, values []float32) []byte {
 			out = binary.LittleEndian.AppendUint16(out, toF16(v))
 		case ops.I32:
 			out = binary.LittleEndian.AppendUint32(out, uint32(int32(v)))
+		case ops.I8:
+			out = append(out, byte(int8(max(-127, min(127, math.RoundToEven(float64(v)))))))
+		case ops.F8:
+			out = append(out, toE4M3(float64(v)))
 		}
 	}
 	return out

@@ -98,6 +98,7 @@ inline unsigned __byte_perm(unsigned a, unsigned b, unsigned s) {
     }
     return r;
 }
+inline unsigned __vcmpeq2(unsigned a, unsigned b) { return ((a ^ b) & 0xffff ? 0 : 0xffffu) | ((a ^ b) >> 16 ? 0 : 0xffff0000u); }
 inline unsigned __funnelshift_l(unsigned low, unsigned high, unsigned n) { return ((unsigned long long)high << 32 | low) << (n & 31) >> 32; }
 inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned n) { return (unsigned)(((unsigned long long)high << 32 | low) >> (n & 31)); }
 inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned long long)a * b >> 32; }

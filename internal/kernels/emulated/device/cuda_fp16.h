@@ -33,3 +33,6 @@ inline __half2 __floats2half2_rn(float a, float b) { return {__float2half_rn(a),
 inline float2 __half22float2(__half2 v) { return {__half2float(v.x), __half2float(v.y)}; }
 inline unsigned short __half_as_ushort(__half v) { return v.bits; }
 inline __half __ushort_as_half(unsigned short v) { return {v}; }
+inline __half2 __float2half2_rn(float v) { return __floats2half2_rn(v, v); }
+inline __half2 __hsub2(__half2 a, __half2 b) { return __floats2half2_rn(__half2float(a.x) - __half2float(b.x), __half2float(a.y) - __half2float(b.y)); }
+inline __half2 __hmul2(__half2 a, __half2 b) { return __floats2half2_rn(__half2float(a.x) * __half2float(b.x), __half2float(a.y) * __half2float(b.y)); }

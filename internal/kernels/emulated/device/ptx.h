@@ -48,6 +48,41 @@ LOADS(ld_volatile_global)
 LOADS(ld_relaxed_gpu_global)
 #undef LOADS
 
+// ---- conversions ----
+
+template <class L, class R> void mov_b32(L &low, L &high, R v) { low = (L)(v & 0xffff), high = (L)(v >> 16); }
+
+// e4m3 decodes a number of a sign, 4 bits of exponent and 3 of fraction.
+inline float e4m3(unsigned v) {
+    const unsigned exponent = v >> 3 & 15, fraction = v & 7;
+    float x = exponent ? ldexpf(8 + fraction, (int)exponent - 10) : ldexpf(fraction, -9);
+    if ((v & 0x7f) == 0x7f) x = NAN;
+    return v & 0x80 ? -x : x;
+}
+
+template <class R> void cvt_rn_f16x2_e4m3x2(R &to, unsigned short v) {
+    to = __float2half_rn(e4m3(v & 255)).bits | (unsigned)__float2half_rn(e4m3(v >> 8)).bits << 16;
+}
+
+// to_e4m3 finds the nearest number, of two the even one.
+inline unsigned to_e4m3(float v) {
+    if (v != v) return 0x7f;
+    unsigned best = 0;
+    for (unsigned c = 1; c < 0x7f; c++) {
+        const double d = fabs(fabs((double)v) - e4m3(c)), least = fabs(fabs((double)v) - e4m3(best));
+        if (d < least || (d == least && c % 2 == 0)) best = c;
+    }
+    if (fabsf(v) > 448) best = 0x7e;
+    return best | (std::signbit(v) ? 0x80 : 0);
+}
+
+template <class R> void cvt_rn_satfinite_e4m3x2_f32(R &to, float high, float low) { to = (R)(to_e4m3(high) << 8 | to_e4m3(low)); }
+
+inline void ex2_approx_ftz_f32(float &to, float v) {
+    to = exp2f(v);
+    if (to < 0x1p-126f) to = 0;
+}
+
 // Whoever reads with acquire waits for others.
 template <class R, class P> void ld_acquire_gpu_global_u32(R &x, P p) {
     load1(x, p);
