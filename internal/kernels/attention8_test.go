@@ -120,6 +120,7 @@ func (c *comparison) bytesCaches(a attendCase, batch *ops.Batch, format ops.Cach
 			}
 		}
 	}
+	c.must(c.stream.Synchronize()) // the stream clears them
 	for i, t := range cpu.Tensors() {
 		c.must(c.dev.Upload(address(dev.Tensors()[i]), hostBytes(t)))
 	}
