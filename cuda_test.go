@@ -245,3 +245,31 @@ func TestCUDAText(t *testing.T) {
 		})
 	}
 }
+
+// TestCUDATinyStories runs a third-party checkpoint that is not part of this
+// repository. GODWIT_CHECKPOINTS names the directory that holds it.
+func TestCUDATinyStories(t *testing.T) {
+	root := os.Getenv("GODWIT_CHECKPOINTS")
+	if root == "" {
+		t.Skip("GODWIT_CHECKPOINTS is not set")
+	}
+	dir := filepath.Join(root, "tinystories-656k")
+	m, err := openCUDA(t, dir, "auto")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var g struct {
+		Prompt []int32 `json:"prompt_ids"`
+		Greedy []int32 `json:"greedy_ids"` // with the prompt
+	}
+	readJSON(t, filepath.Join(dir, "golden.json"), &g)
+	want := g.Greedy[len(g.Prompt):]
+	r, err := m.Generate(t.Context(), Request{IDs: g.Prompt, Sampling: greedy, MaxTokens: len(want), IgnoreEOS: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(r.IDs, want) {
+		t.Errorf("got %v, want %v", r.IDs, want)
+	}
+	t.Log(r.Text)
+}

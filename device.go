@@ -10,6 +10,7 @@ import (
 	"github.com/godwit-llm/godwit/internal/cuda"
 	"github.com/godwit-llm/godwit/internal/engine"
 	"github.com/godwit-llm/godwit/internal/kernels"
+	"github.com/godwit-llm/godwit/internal/mmap"
 	"github.com/godwit-llm/godwit/internal/model"
 	"github.com/godwit-llm/godwit/internal/ops"
 )
@@ -68,27 +69,41 @@ func (m *Model) placeCPU(d *model.Definition, opts Options, why *unavailable) (e
 	}
 	cpu := ops.NewCPU(opts.Threads)
 	m.device = deviceInfo{name: fmt.Sprintf("CPU, %d threads, %s", cpu.Threads(), cpu.Features()), act: ops.F32}
-	opts.event(Event{Kind: Info, Message: fmt.Sprintf("running on the %s, in float32%s", m.device.name, because)})
+	opts.event(Event{Kind: Info, Message: fmt.Sprintf("running on the %s, in %s%s", m.device.name, m.types(), because)})
 	start := time.Now()
-	loaded, err := d.Load(m.weights, cpu, m.plan.limits)
+	loaded, err := m.bind(d, cpu)
 	if err != nil {
 		cpu.Close()
 		return engine.Loaded{}, err
 	}
-	touch(m.account, m.plan, cpu.Threads(), opts)
+	if err := touch(m.account, m.plan, cpu.Threads(), opts); err != nil {
+		cpu.Close()
+		return engine.Loaded{}, err
+	}
 	m.readSeconds = time.Since(start).Seconds()
 	return m.sharing(opts, engine.Loaded{Model: loaded, Backend: cpu}), nil
+}
+
+// bind places the model's weights and buffers on a backend. Small weights are
+// read here, from files that may be cut off meanwhile.
+func (m *Model) bind(d *model.Definition, on ops.Backend) (loaded *model.Model, err error) {
+	if fault := mmap.Guard(func() { loaded, err = d.Load(m.weights, on, m.plan.limits) }); fault != nil {
+		return nil, fault
+	}
+	return loaded, err
 }
 
 // unavailable says why CUDA cannot be used on this machine.
 type unavailable struct{ cause error }
 
-func (u *unavailable) Error() string {
-	cause := strings.TrimPrefix(u.cause.Error(), "cuda: ")
-	return "CUDA is not available: " + strings.TrimPrefix(cause, "kernels: ")
-}
+func (u *unavailable) Error() string { return "CUDA is not available: " + unprefixed(u.cause) }
 
 func (u *unavailable) Unwrap() error { return u.cause }
+
+// unprefixed returns an error's text without the names of our packages.
+func unprefixed(err error) string {
+	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "cuda: "), "kernels: ")
+}
 
 // gpu is a backend that closes its device after itself.
 type gpu struct {
@@ -100,7 +115,7 @@ func (g gpu) Close() error { return errors.Join(g.Backend.Close(), g.device.Clos
 
 // placeCUDA copies the weights to a GPU.
 func (m *Model) placeCUDA(d *model.Definition, opts Options, ordinal int) (_ engine.Loaded, err error) {
-	driver, err := cuda.LoadDriver(cuda.Options{Dirs: opts.LibraryDirs, Open: opts.openLibrary})
+	driver, err := cuda.LoadDriver(opts.libraries())
 	if err != nil {
 		return engine.Loaded{}, &unavailable{err}
 	}
@@ -109,6 +124,9 @@ func (m *Model) placeCUDA(d *model.Definition, opts Options, ordinal int) (_ eng
 		return engine.Loaded{}, err
 	}
 	device, err := driver.Open(ordinal)
+	if errors.Is(err, cuda.ErrOutOfMemory) {
+		return engine.Loaded{}, &Error{Class: ErrOutOfMemory, Err: fmt.Errorf("not enough memory: GPU %d has none left for the driver itself: %w", ordinal, err)}
+	}
 	if err != nil {
 		return engine.Loaded{}, &unavailable{err}
 	}
@@ -123,38 +141,41 @@ func (m *Model) placeCUDA(d *model.Definition, opts Options, ordinal int) (_ eng
 	}
 	p := m.plan
 	backend, err := kernels.New(device, kernels.Options{
-		Act: act, CublasDirs: opts.LibraryDirs, Readers: opts.Threads,
+		Act: act, CublasDirs: opts.LibraryDirs, NoLibrary: opts.NoCUBLASLt, Readers: opts.Threads,
 		ArenaBytes: p.Weights + p.Constants + p.Scratch + p.Cache + p.State + p.Snapshots,
 	})
 	if err != nil {
 		return engine.Loaded{}, err
 	}
 	close = gpu{backend, device}.Close
-	m.device = deviceInfo{name: device.Info().Name, busID: device.Info().BusID, dirs: opts.LibraryDirs, act: act}
-	opts.event(Event{Kind: Info, Message: fmt.Sprintf("running on GPU %d, %s, in %s", ordinal, m.device.name, m.DType())})
+	m.device = deviceInfo{name: device.Info().Name, busID: device.Info().BusID, libraries: opts.libraries(), act: act}
+	opts.event(Event{Kind: Info, Message: fmt.Sprintf("running on GPU %d, %s, in %s", ordinal, m.device.name, m.types())})
+	if _, missing := backend.Library(); missing != nil {
+		opts.event(Event{Kind: Info, Message: "prompts are multiplied by the built-in kernels: " + unprefixed(missing)})
+	}
 	start := time.Now()
-	loaded, err := d.Load(m.weights, backend, p.limits)
+	loaded, err := m.bind(d, backend)
 	if err != nil {
 		return engine.Loaded{}, err
 	}
 	err = backend.Flush(func(done int64) { opts.event(Event{Kind: Progress, Done: done, Total: p.Stored}) })
 	m.readSeconds = time.Since(start).Seconds()
-	return m.sharing(opts, engine.Loaded{Model: loaded, Backend: gpu{backend, device}}), err
+	return m.sharing(opts, engine.Loaded{Model: loaded, Backend: gpu{backend, device}, Ahead: !opts.NoAhead}), err
 }
 
 // sharing says how requests share a model that is loaded.
 func (m *Model) sharing(opts Options, l engine.Loaded) engine.Loaded {
 	l.Context, l.Budget, l.Spacing = m.plan.Context, m.plan.stepTokens, m.plan.spacing
-	l.Queue, l.NoPrefixes = opts.QueueLimit, opts.NoPrefixCache
+	l.Queue, l.NoPrefixes, l.Speculate = opts.QueueLimit, opts.NoPrefixCache, opts.Speculation == speculate
 	return l
 }
 
 // deviceInfo is what is known of a model's device.
 type deviceInfo struct {
-	name  string
-	act   ops.DType // that it computes in
-	busID string    // of a GPU; "" for the CPU
-	dirs  []string  // to look for libraries in
+	name      string
+	act       ops.DType    // that it computes in
+	busID     string       // of a GPU; "" for the CPU
+	libraries cuda.Options // of a GPU
 }
 
 // mainMemory is where the CPU's models live: mapped, but for made-up weights.
@@ -201,6 +222,25 @@ func typeNamed(name string) (ops.DType, bool) {
 		}
 	}
 	return 0, false
+}
+
+// types names the type that is computed in, and that of states where it is
+// another one than usual.
+func (m *Model) types() string {
+	if m.StateType() == typeNames[ops.F16] {
+		return m.DType() + ", states in " + m.StateType()
+	}
+	return m.DType()
+}
+
+// stateTypeNamed finds the type of states by its name. It is false for what
+// states are not kept in.
+func stateTypeNamed(name string) (ops.DType, bool) {
+	if name == "" {
+		return ops.F32, true
+	}
+	t, ok := typeNamed(name)
+	return t, ok && t != ops.BF16
 }
 
 // computeType returns the type that a GPU computes in: the one in the options,

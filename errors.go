@@ -7,6 +7,7 @@ import (
 
 	"github.com/godwit-llm/godwit/internal/cuda"
 	"github.com/godwit-llm/godwit/internal/engine"
+	"github.com/godwit-llm/godwit/internal/mmap"
 	"github.com/godwit-llm/godwit/internal/model"
 	"github.com/godwit-llm/godwit/internal/safetensors"
 )
@@ -25,6 +26,9 @@ var (
 	ErrClosed      = errors.New("model is closed")
 	ErrQueueFull   = errors.New("queue is full")
 )
+
+// ErrTooLong says more of an ErrRequest: the prompt does not fit the context.
+var ErrTooLong = engine.ErrTooLong
 
 // Error is an error of this package. Its text names the operation, the file
 // and what was got and wanted; its class is one of the Err values.
@@ -66,7 +70,7 @@ func classOf(err error) error {
 			return c.class
 		}
 	}
-	if errors.As(err, new(*fs.PathError)) {
+	if errors.As(err, new(*fs.PathError)) || errors.Is(err, mmap.ErrUnreadable) {
 		return ErrRead
 	}
 	return ErrDevice

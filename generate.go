@@ -45,8 +45,10 @@ type Request struct {
 	Stop      []string  // texts that end the generation and are not part of it
 	StopIDs   []int32   // ids that end it, besides the checkpoint's own
 	IgnoreEOS bool      // do not stop at the checkpoint's end-of-text ids
-	TopLogs   int       // report this many most likely tokens with each token
-	Grammar   *Grammar  // limits the text, or the content of a reply behind its reasoning; nil: anything goes
+
+	NoSpeculation bool     // one token a step, whatever Options.Speculation says
+	TopLogs       int      // report this many most likely tokens with each token
+	Grammar       *Grammar // limits the text, or the content of a reply behind its reasoning; nil: anything goes
 }
 
 // Sampling says how tokens are chosen. The zero value takes the most likely
@@ -96,13 +98,15 @@ type Result struct {
 // prompt; DecodeTokens counts those of the steps after it, including an id
 // that ended the generation.
 type Stats struct {
-	QueueSeconds  float64 // before it began
-	PromptTokens  int
-	ReusedTokens  int // of the prompt, that an earlier request had computed
-	PromptSeconds float64
-	DecodeTokens  int
-	DecodeSeconds float64
-	Preempted     int // times that it had to give way to others
+	QueueSeconds   float64 // before it began
+	PromptTokens   int
+	ReusedTokens   int // of the prompt, that an earlier request had computed
+	PromptSeconds  float64
+	DecodeTokens   int
+	DecodeSeconds  float64
+	DraftedTokens  int // that were verified along with others
+	AcceptedTokens int // of them; they are among DecodeTokens
+	Preempted      int // times that it had to give way to others
 }
 
 // TokensPerSecond returns the rate of decoding; 0 if there was none.
@@ -164,7 +168,7 @@ func (m *Model) Start(ctx context.Context, r Request) (*Generation, error) {
 	if err := g.read(m, r, p.start); err != nil {
 		return nil, err
 	}
-	q := engine.Request{IDs: p.ids, Marks: p.marks, MaxTokens: r.MaxTokens, Stop: m.stopIDs(r), Top: r.TopLogs, Priority: r.Priority, Sampling: sampling.engine(r.Seed)}
+	q := engine.Request{IDs: p.ids, Marks: p.marks, MaxTokens: r.MaxTokens, Stop: m.stopIDs(r), Top: r.TopLogs, Priority: r.Priority, NoDrafts: r.NoSpeculation, Sampling: sampling.engine(r.Seed)}
 	if q.MaxTokens == 0 {
 		q.MaxTokens = 128
 	}
@@ -386,6 +390,7 @@ func (g *Generation) close(reason string) {
 	g.result.Stats = Stats{
 		QueueSeconds: o.Queued.Seconds(), PromptTokens: len(g.result.PromptIDs), ReusedTokens: o.ReusedTokens, PromptSeconds: o.PromptTime.Seconds(),
 		DecodeTokens: o.DecodedTokens, DecodeSeconds: o.DecodeTime.Seconds(),
+		DraftedTokens: o.DraftedTokens, AcceptedTokens: o.AcceptedTokens,
 		Preempted: o.Preemptions,
 	}
 }

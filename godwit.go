@@ -34,6 +34,7 @@ import (
 type Options struct {
 	Device       string  // "auto" (or ""), "cpu", "cuda" or "cuda:N"
 	DType        string  // that a GPU computes in: "float32", "bfloat16", "float16", or "auto" (or ""), the type most weights are stored in; the CPU computes in float32
+	StateType    string  // that the states of recurrences (Mamba-2) are kept in: "float32" (or ""), or "float16", in half the memory and a little less exact
 	Context      int     // most tokens of one sequence; 0 means max_position_embeddings
 	MaxSequences int     // requests that run at the same time; 0 means 16
 	QueueLimit   int     // requests that may wait to run; 0 means 1024
@@ -41,15 +42,31 @@ type Options struct {
 	Memory       float64 // share of the free memory that may be used; 0 means 0.5 of the main memory, 0.9 of a GPU's
 	Threads      int     // on the CPU; 0 means one for every core
 
+	// Speculation says whether tokens that are likely to follow are computed along
+	// with the one that leads to them, and accepted where the model chooses them
+	// itself: "auto", where that was measured to bring tokens faster, or "off" (or
+	// ""). Output is what it is without.
+	Speculation string
+
+	// NoAhead has a GPU wait for the host after each step, instead of planning and
+	// queueing the next one meanwhile. It is there for comparison: output is the same.
+	NoAhead bool
+
 	// What is kept of requests that have ended, for those with the same beginning.
 	NoPrefixCache  bool  // keep nothing
 	SnapshotMemory int64 // bytes for recurrent states (Mamba-2); 0 means a quarter of what the weights leave, at most 4 a sequence and 16 more
 	HostMemory     int64 // bytes of host memory for states that the device has no room for; 0 means none
 
 	LibraryDirs []string    // folders to look for CUDA libraries in, before the usual ones
+	NoCUBLASLt  bool        // multiply with the built-in kernels although cuBLASLt is there
 	OnEvent     func(Event) // told of progress and warnings; may be nil
 
-	openLibrary func(name string) (cuda.Library, error) // opens the CUDA driver's library; nil: the system's loader
+	openLibrary func(name string) (cuda.Library, error) // nil: by the system; tests have another driver
+}
+
+// libraries says where CUDA's libraries are.
+func (o Options) libraries() cuda.Options {
+	return cuda.Options{Dirs: o.LibraryDirs, Open: o.openLibrary}
 }
 
 // Event is something that happens while a model is loaded.
@@ -169,6 +186,12 @@ func assemble(name string, opts Options, fill func(*Model) error) (*Model, error
 	return m, nil
 }
 
+// The values of Options.Speculation.
+const (
+	speculate     = "auto"
+	noSpeculation = "off"
+)
+
 // check refuses values that have no meaning.
 func (o Options) check() error {
 	if kind, _ := cutDevice(o.Device); kind == "" {
@@ -176,6 +199,12 @@ func (o Options) check() error {
 	}
 	if err := checkType(o.DType); err != nil {
 		return err
+	}
+	if o.Speculation != "" && o.Speculation != speculate && o.Speculation != noSpeculation {
+		return &Error{Class: ErrRequest, Err: fmt.Errorf("speculation is %q, want %s or %s", o.Speculation, speculate, noSpeculation)}
+	}
+	if _, ok := stateTypeNamed(o.StateType); !ok {
+		return &Error{Class: ErrRequest, Err: fmt.Errorf("type of states %q, want float32 or float16", o.StateType)}
 	}
 	for _, v := range []struct {
 		name        string
@@ -359,6 +388,15 @@ func (m *Model) Device() string { return m.device.name }
 // DType returns the name of the type that activations, caches and, on a GPU,
 // weights have: "float32", "bfloat16" or "float16".
 func (m *Model) DType() string { return typeNames[m.device.act] }
+
+// StateType returns the name of the type that the states of recurrences are kept
+// in, "float32" or "float16"; "" where the model has none.
+func (m *Model) StateType() string {
+	if m.account.StateTraffic() == 0 {
+		return ""
+	}
+	return typeNames[m.plan.limits.StateType]
+}
 
 // Parameters returns the number of weights in use.
 func (m *Model) Parameters() int64 {

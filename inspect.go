@@ -47,6 +47,7 @@ type PlanReport struct {
 	Cache     int64  `json:"cache_bytes"`
 	State     int64  `json:"state_bytes"`
 	Scratch   int64  `json:"scratch_bytes"`
+	Driver    int64  `json:"driver_bytes"` // on a GPU: what the driver takes for itself and the kernels, about
 	Total     int64  `json:"total_bytes"`
 	Free      int64  `json:"free_bytes"` // 0: not known, as on a GPU
 }
@@ -66,6 +67,7 @@ type InspectOptions struct {
 	Context   int    // 0 means max_position_embeddings
 	Sequences int    // 0 means 1
 	DType     string // that a GPU computes in, as in Options: plan for one; "" plans for the CPU
+	StateType string // of recurrent states, as in Options
 }
 
 // Inspect describes the checkpoint in a directory from config.json and the
@@ -85,11 +87,11 @@ func inspect(name string, fsys fs.FS, ck *safetensors.Checkpoint, opts InspectOp
 	if err != nil {
 		return nil, openError(name, err)
 	}
-	if err := (Options{Context: opts.Context, MaxSequences: opts.Sequences, DType: opts.DType}).check(); err != nil {
+	if err := (Options{Context: opts.Context, MaxSequences: opts.Sequences, DType: opts.DType, StateType: opts.StateType}).check(); err != nil {
 		return nil, openError(name, err)
 	}
 	sequences := max(opts.Sequences, 1)
-	a, m, err := accountOn(d, ck, sequences, opts.DType)
+	a, m, err := accountOn(d, ck, Options{MaxSequences: sequences, DType: opts.DType, StateType: opts.StateType})
 	if err != nil {
 		return nil, openError(name, err)
 	}
@@ -104,20 +106,20 @@ func inspect(name string, fsys fs.FS, ck *safetensors.Checkpoint, opts InspectOp
 	return r, nil
 }
 
-// accountOn accounts for the model on the CPU, or on a GPU that computes in the
-// named type.
-func accountOn(d *model.Definition, from model.Weights, sequences int, dtype string) (*model.Account, machine, error) {
-	m, step := mainMemory(), Options{MaxSequences: sequences}
-	a, err := d.Account(from, m.stepLimits(step), m.types)
-	if err != nil || dtype == "" {
+// accountOn accounts for the model on the CPU, or on a GPU where the options name
+// the type that it computes in.
+func accountOn(d *model.Definition, from model.Weights, opts Options) (*model.Account, machine, error) {
+	m := mainMemory()
+	a, err := d.Account(from, m.stepLimits(opts), m.types)
+	if err != nil || opts.DType == "" {
 		return a, m, err
 	}
-	act, ok := typeNamed(dtype)
+	act, ok := typeNamed(opts.DType)
 	if !ok {
 		act = a.WeightType()
 	}
 	m = gpuMachine(act)
-	return a, m, a.Measure(m.stepLimits(step), m.types)
+	return a, m, a.Measure(m.stepLimits(opts), m.types)
 }
 
 // count fills in the parts and the tensors.
@@ -140,6 +142,11 @@ func (r *Report) count(a *model.Account, ck *safetensors.Checkpoint) {
 	}
 }
 
+// driverBytes is what a process was seen to take on an H200 beside its arena:
+// the driver's context, code, the workspace of cuBLASLt, graphs. It depends on
+// the device and the driver.
+const driverBytes = 600e6
+
 func planReport(a *model.Account, sequences, context int, m machine) PlanReport {
 	if context <= 0 {
 		context = a.Config.Context
@@ -150,8 +157,8 @@ func planReport(a *model.Account, sequences, context int, m machine) PlanReport 
 		Scratch: a.ScratchBytes, Free: m.free,
 	}
 	if m.resident {
-		p.Device = "cuda"
+		p.Device, p.Driver = "cuda", driverBytes
 	}
-	p.Total = p.Weights + p.Cache + p.State + p.Scratch
+	p.Total = p.Weights + p.Cache + p.State + p.Scratch + p.Driver
 	return p
 }

@@ -299,6 +299,7 @@ var refusedOptions = []struct {
 	{"a million sequences", llama, Options{MaxSequences: 1e6}, ErrRequest, `the number of sequences is 1000000, want 0 to 65536`},
 	{"an unknown device", llama, Options{Device: "tpu"}, ErrRequest, `device "tpu", want auto, cpu, cuda or cuda:N`},
 	{"a device that is not a number", llama, Options{Device: "cuda:x"}, ErrRequest, `device "cuda:x", want auto, cpu, cuda or cuda:N`},
+	{"an unknown way to speculate", llama, Options{Device: "cpu", Speculation: "yes"}, ErrRequest, `speculation is "yes", want auto or off`},
 }
 
 // header makes a safetensors file with n bytes of data.

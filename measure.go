@@ -164,6 +164,7 @@ type MemoryUse struct {
 	Peak, Mean int64
 	Samples    int
 	Of         string // what was looked at
+	Own        bool   // it was the GPU memory of this process: what is over the plan is the driver's and the kernels'
 }
 
 // WatchMemory looks at the memory in use again and again until stop is called,
@@ -187,12 +188,13 @@ func (m *Model) WatchMemory(every time.Duration) (stop func() MemoryUse, err err
 // gauge looks at the memory in use.
 type gauge struct {
 	of    string
+	own   bool // memory of a GPU that this process has
 	read  func() (int64, error)
 	close func() error
 }
 
 func (g *gauge) watch(every time.Duration, end <-chan struct{}) MemoryUse {
-	use, sum := MemoryUse{Of: g.of}, 0.0
+	use, sum := MemoryUse{Of: g.of, Own: g.own}, 0.0
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
@@ -213,9 +215,9 @@ func (g *gauge) watch(every time.Duration, end <-chan struct{}) MemoryUse {
 func (d deviceInfo) gauge() (*gauge, error) {
 	if d.busID == "" {
 		_, err := residentMemory()
-		return &gauge{"this process", residentMemory, func() error { return nil }}, err
+		return &gauge{of: "this process", read: residentMemory, close: func() error { return nil }}, err
 	}
-	nvml, err := cuda.LoadNVML(cuda.Options{Dirs: d.dirs})
+	nvml, err := cuda.LoadNVML(d.libraries)
 	if err != nil {
 		return nil, err
 	}
@@ -228,11 +230,11 @@ func (d deviceInfo) gauge() (*gauge, error) {
 		return int64(n), err
 	}
 	if _, err := own(); err == nil {
-		return &gauge{"this process on the GPU", own, nvml.Close}, nil
+		return &gauge{of: "this process on the GPU", own: true, read: own, close: nvml.Close}, nil
 	}
 	all := func() (int64, error) {
 		u, err := monitor.Memory()
 		return int64(u.Used), err
 	}
-	return &gauge{"all processes on the GPU", all, nvml.Close}, nil
+	return &gauge{of: "all processes on the GPU", read: all, close: nvml.Close}, nil
 }

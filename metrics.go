@@ -26,10 +26,15 @@ type Metrics struct {
 	Failed    uint64
 
 	Steps        uint64
+	Ahead        uint64 // of them, those that were queued while another one ran (Options.NoAhead)
 	Preempted    uint64 // times that a request had to give way to others
 	PromptTokens uint64 // computed in prompt passes
 	ReusedTokens uint64 // of prompts, that were computed before
 	OutputTokens uint64 // sampled
+
+	Drafts         uint64 // guesses of what follows that were verified (Options.Speculation)
+	DraftedTokens  uint64 // of them
+	AcceptedTokens uint64 // of those, that the model chose; they are among OutputTokens
 
 	PromptRate float64 // tokens/s over the last ten seconds
 	OutputRate float64
@@ -96,8 +101,9 @@ func (m *Model) Metrics() Metrics {
 		Pages: e.Pages, FreePages: e.FreePages, CachedPages: e.CachedPages, PinnedPages: e.PinnedPages,
 		Slots: e.Slots, FreeSlots: e.FreeSlots, Snapshots: e.Snapshots, HostSnapshots: e.HostSnapshots,
 		Submitted: e.Submitted, Refused: e.Refused, Finished: e.Finished, Cancelled: e.Cancelled, Failed: e.Failed,
-		Steps: e.Steps, Preempted: e.Preempted,
+		Steps: e.Steps, Ahead: e.Ahead, Preempted: e.Preempted,
 		PromptTokens: e.PromptTokens, ReusedTokens: e.ReusedTokens, OutputTokens: e.OutputTokens,
+		Drafts: e.Drafts, DraftedTokens: e.DraftedTokens, AcceptedTokens: e.AcceptedTokens,
 		Prefixes:   prefixLookups(e.Lookups),
 		PromptRate: e.PromptRate, OutputRate: e.OutputRate,
 		StepTime: histogram(e.StepTime), QueueTime: histogram(e.QueueTime),

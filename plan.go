@@ -14,7 +14,7 @@ type Plan struct {
 	Constants    int64 // small weights, converted to float32
 	Scratch      int64 // activations and logits of the largest step
 	Cache        int64 // keys and values of CacheTokens positions
-	State        int64 // recurrent state of MaxSequences sequences
+	State        int64 // recurrent state of MaxSequences sequences, and copies for speculation
 	Snapshots    int64 // recurrent states that are kept for later requests
 	HostMemory   int64 // of the host, for more of them
 	Free         int64 // that the machine had when the plan was made; 0: not known
@@ -34,6 +34,8 @@ const (
 	emptyPages  = 1 << 8  // of a sequence then, at most
 	keptPages   = 4       // times what all sequences can use at most, to keep some for later
 	stepOutputs = 64
+	draftRows   = 64      // outputs of a step for drafts
+	spareStates = 8       // sequences with a recurrent state that have drafts at the same time
 	unknownFree = 8 << 30 // bytes, where the system does not tell what is free
 )
 
@@ -60,10 +62,15 @@ func (m machine) stepLimits(opts Options) model.Limits {
 	if sequences <= 0 {
 		sequences = 16
 	}
-	return model.Limits{
+	state, _ := stateTypeNamed(opts.StateType)
+	l := model.Limits{
 		Tokens: max(m.tokens, sequences, opts.StepTokens), Outputs: max(stepOutputs, sequences),
-		Sequences: sequences, PageSize: pageSize,
+		Sequences: sequences, PageSize: pageSize, StateType: state,
 	}
+	if opts.Speculation == speculate {
+		l.Outputs, l.Spares = max(l.Outputs, sequences+draftRows), min(sequences, spareStates)
+	}
+	return l
 }
 
 // newPlan divides the free memory. The cache takes what the sequences can use
@@ -72,7 +79,7 @@ func newPlan(a *model.Account, opts Options, m machine) (Plan, error) {
 	l := m.stepLimits(opts)
 	p := Plan{
 		Weights: a.WeightBytes(), Stored: a.StoredBytes(), Constants: a.Constants, Scratch: a.ScratchBytes,
-		State: int64(l.Sequences) * a.SequenceBytes, Free: m.free,
+		State: int64(l.Sequences+l.Spares) * a.SequenceBytes, Free: m.free,
 		Context: a.Config.Context, MaxSequences: l.Sequences,
 		stepTokens: opts.StepTokens, spacing: m.spacing,
 	}

@@ -21,17 +21,19 @@ import (
 
 // benchFlags are the flags of godwit bench, for batches or for load.
 type benchFlags struct {
-	model, config         string
-	device, dtype         string
-	prompt, decode        string
-	batch, concurrency    string
-	repeat, warmup        int
-	stepTokens            int
-	noPrefixCache, asJSON bool
-	load                  bench.LoadOptions
-	memory                float64
-	set                   func(flag string) bool // tells whether it was given
-	progress              func(done, total int)  // nil: a bar
+	model, config          string
+	device, dtype          string
+	speculation, stateType string
+	prompt, decode         string
+	batch, concurrency     string
+	repeat, warmup         int
+	stepTokens             int
+	noPrefixCache, asJSON  bool
+	noAhead                bool
+	load                   bench.LoadOptions
+	memory                 float64
+	set                    func(flag string) bool // tells whether it was given
+	progress               func(done, total int)  // nil: a bar
 }
 
 func benchCommand(c *console) *cobra.Command {
@@ -53,6 +55,7 @@ func benchCommand(c *console) *cobra.Command {
 	fl.StringVar(&f.config, "config", "", "a config.json, or a directory or ORG/NAME of the hub that has one: random weights of that geometry")
 	fl.StringVar(&f.device, "device", "auto", "auto, cpu, cuda or cuda:N")
 	fl.StringVar(&f.dtype, "dtype", "auto", dtypeHelp)
+	fl.StringVar(&f.stateType, "state-type", "", stateTypeHelp)
 	fl.StringVar(&f.prompt, "prompt", "512", "tokens of each prompt; under load a distribution")
 	fl.StringVar(&f.decode, "decode", "128", "new tokens of each request; under load a distribution")
 	fl.StringVar(&f.batch, "batch", "1", "batches: numbers of requests that start together, such as 1,8,64")
@@ -67,7 +70,9 @@ func benchCommand(c *console) *cobra.Command {
 	fl.IntVar(&f.load.MaxSequences, "max-sequences", 0, "load: requests that run at a time; others wait (default: the largest concurrency, 256 without a limit)")
 	fl.IntVar(&f.stepTokens, "step-tokens", 0, "tokens of a step that decoding requests share with prompts (default: what suits the device)")
 	fl.Float64Var(&f.memory, "memory", 0, "share of the free memory that may be used (default: 0.5 of the main memory, 0.9 of a GPU's)")
+	speculateFlag(cmd, &f.speculation)
 	fl.BoolVar(&f.noPrefixCache, "no-prefix-cache", false, "keep nothing of ended requests for those with the same beginning")
+	fl.BoolVar(&f.noAhead, "no-ahead", false, "on a GPU, queue each step only when the one before has ended")
 	fl.BoolVar(&f.asJSON, "json", false, "print one JSON object instead of a table")
 	return cmd
 }
@@ -172,9 +177,9 @@ func (f *benchFlags) name() string {
 
 // open opens the model.
 func (f *benchFlags) open(ctx context.Context, c *console, opts godwit.Options, event func(godwit.Event)) (*godwit.Model, error) {
-	opts.Device, opts.DType, opts.OnEvent = f.device, f.dtype, event
-	opts.StepTokens, opts.NoPrefixCache = f.stepTokens, f.noPrefixCache
-	opts.Memory = f.memory
+	opts.Device, opts.DType, opts.StateType, opts.OnEvent = f.device, f.dtype, f.stateType, event
+	opts.StepTokens, opts.NoPrefixCache = f.stepTokens, opts.NoPrefixCache || f.noPrefixCache
+	opts.Memory, opts.Speculation, opts.NoAhead = f.memory, f.speculation, f.noAhead
 	if f.config == "" {
 		dir, err := modelDir(ctx, c, f.model, hub.Model)
 		if err != nil {
@@ -186,7 +191,7 @@ func (f *benchFlags) open(ctx context.Context, c *console, opts godwit.Options, 
 	if err != nil {
 		return nil, fmt.Errorf("--config: %w", err)
 	}
-	opts.LibraryDirs = libraryDirs()
+	opts = withLibraries(opts)
 	m, err := await(ctx, func() (*godwit.Model, error) { return godwit.OpenRandom(data, opts) })
 	if err != nil {
 		err = fmt.Errorf("--config %s: %w", f.config, err)

@@ -31,6 +31,9 @@ func (f *benchFlags) newBatches() (measurement, error) {
 	if b.o.Batches, err = numbers("batch", f.batch); err != nil {
 		return nil, err
 	}
+	if f.speculation == "auto" {
+		return &speculationBench{o: bench.Speculation{Options: b.o}}, b.o.Check()
+	}
 	return b, b.o.Check()
 }
 

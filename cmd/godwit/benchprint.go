@@ -11,7 +11,7 @@ import (
 
 // benchHelp explains the command.
 const benchHelp = `Measure how fast a model loads and generates, and what share that is of what
-the device's memory and arithmetic allow. There are two ways.
+the device's memory and arithmetic allow. There are three ways.
 
 Batches (--batch): B requests start together, with prompts of random tokens that
 are new in every run. One run warms up; of the others the median is shown and,
@@ -63,6 +63,13 @@ Requests that warm up come first at each level and do not count.
                then what came of looking for them, by reason
   peak pages   of the cache in use at once, and how many there are
 
+Speculation (--speculate, with --batch): the same requests with drafts and
+without, on text that repeats its prompt ("repeats": few ids to choose from) and
+on text that repeats nothing ("new": random prompts, temperature 1).
+
+  drafted      tokens that were verified along with others, of all new tokens
+  same output  requests that yielded the same tokens both ways
+
 The floors come from a plain reader of the device's memory and from a large
 matrix product, both in the same run. A model that fits into the caches of its
 device can beat them.
@@ -76,6 +83,7 @@ const benchExamples = `  godwit bench
   godwit bench --config nvidia/NVIDIA-Nemotron-Nano-9B-v2
   godwit bench --config config.json --device cuda --batch 1 --json
   godwit bench --config config.json --prompt 512 --decode 256 --concurrency 1,8,64
+  godwit bench --config config.json --prompt 512 --decode 256 --batch 1,8 --speculate
   godwit bench --prompt normal:200,50 --decode 10-100 --rate 5 --requests 100
   godwit bench --prompt 20-40 --decode 30 --concurrency 4 --shared-prefix 300 --turns 5`
 
@@ -84,7 +92,11 @@ func printSubject(out io.Writer, s *bench.Subject, c *bench.Course, requests ...
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	row := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 	row("model\t%s: %s, %s parameters, %s", s.Model, s.Architecture, number(float64(s.Parameters)), godwit.Bytes(s.WeightBytes))
-	row("device\t%s, in %s", s.Device, s.DType)
+	states := ""
+	if s.StateType == "float16" {
+		states = ", states in " + s.StateType
+	}
+	row("device\t%s, in %s%s", s.Device, s.DType, states)
 	what := "weights read"
 	if s.Random {
 		what = "random weights made"
@@ -107,6 +119,9 @@ func memory(m bench.Memory) string {
 	text := fmt.Sprintf("planned %s", godwit.Bytes(m.Planned))
 	if m.Peak > 0 {
 		text += fmt.Sprintf("; %s: peak %s, mean %s", m.Of, godwit.Bytes(m.Peak), godwit.Bytes(m.Mean))
+		if m.Over > 0 {
+			text += fmt.Sprintf("; driver and kernels take %s of it, %s over the plan", godwit.Bytes(m.Over), percent(float64(m.Over)/float64(m.Planned)))
+		}
 	}
 	return text
 }

@@ -18,6 +18,7 @@ import (
 type talkFlags struct {
 	model, device, tools string
 	context              int
+	speculation          string
 	noHistory            bool
 	screen               chatui.Options
 }
@@ -47,6 +48,7 @@ knows nothing. The flags that are settings can be changed with /set.`,
 	fl.StringVar(&f.model, "model", "", modelHelp)
 	fl.StringVar(&f.device, "device", "auto", "auto, cpu, cuda or cuda:N")
 	fl.IntVar(&f.context, "context", 0, "most tokens of the conversation (default: what the model and the memory allow)")
+	speculateFlag(cmd, &f.speculation)
 	fl.StringVar(&f.screen.System, "system", "", "system message")
 	fl.StringVar(&f.tools, "tools", "", "JSON file with the tools that the model may call; you give their results with /tool")
 	fl.StringVar(&f.screen.Load, "load", "", "go on with the conversation in this file, of /save")
@@ -102,7 +104,7 @@ func talk(cmd *cobra.Command, c *console, f *talkFlags) error {
 // opener returns what loads the model.
 func (f *talkFlags) opener(dir string) func(context.Context, func(godwit.Event)) (chatui.Model, error) {
 	return func(ctx context.Context, event func(godwit.Event)) (chatui.Model, error) {
-		m, err := openModel(ctx, dir, godwit.Options{Device: f.device, Context: f.context, MaxSequences: 1, OnEvent: event})
+		m, err := openModel(ctx, dir, godwit.Options{Device: f.device, Context: f.context, MaxSequences: 1, Speculation: f.speculation, OnEvent: event})
 		if err != nil {
 			return nil, err
 		}

@@ -54,6 +54,7 @@ that holds weights and cache in that type.`,
 	cmd.Flags().IntVar(&opts.Context, "context", 0, "tokens of a sequence to plan for (default: max_position_embeddings)")
 	cmd.Flags().IntVar(&opts.Sequences, "sequences", 1, "sequences to plan for")
 	cmd.Flags().StringVar(&opts.DType, "dtype", "", "plan for a GPU that computes in this type: float32, bfloat16, float16, or auto, the one most weights are stored in (default: plan for the CPU)")
+	cmd.Flags().StringVar(&opts.StateType, "state-type", "", stateTypeHelp)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
 }
@@ -85,12 +86,20 @@ func printReport(out io.Writer, r *godwit.Report) error {
 	row("cache per token\t%s", godwit.Bytes(r.CachePerToken))
 	row("state per sequence\t%s", godwit.Bytes(r.StatePerRequest))
 	p := r.Plan
-	row("memory for %d x %d tokens\t%s on the %s: weights %s, cache %s, state %s, step %s", p.Sequences, p.Context,
-		godwit.Bytes(p.Total), place(p), godwit.Bytes(p.Weights), godwit.Bytes(p.Cache), godwit.Bytes(p.State), godwit.Bytes(p.Scratch))
+	row("memory for %d x %d tokens\t%s on the %s: weights %s, cache %s, state %s, step %s%s", p.Sequences, p.Context,
+		godwit.Bytes(p.Total), place(p), godwit.Bytes(p.Weights), godwit.Bytes(p.Cache), godwit.Bytes(p.State), godwit.Bytes(p.Scratch), driver(p))
 	for _, t := range r.Tensors {
 		row("%s\t%s%v\t%s\t%s\t%s", t.Name, t.DType, t.Shape, godwit.Bytes(t.Bytes), t.Part, filepath.Base(t.File))
 	}
 	return w.Flush()
+}
+
+// driver says what comes on top on a GPU.
+func driver(p godwit.PlanReport) string {
+	if p.Driver == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", driver and kernels about %s", godwit.Bytes(p.Driver))
 }
 
 // place names the device of a plan, its type, and what is free there.

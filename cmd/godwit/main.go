@@ -147,12 +147,38 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// speculateFlag registers --speculate.
+func speculateFlag(cmd *cobra.Command, to *string) {
+	*to = "off"
+	fl := cmd.Flags()
+	fl.Var(speculation{to}, "speculate", "auto or off: guess from the text so far what follows, and verify several tokens at once where that is faster; the text is the same")
+	fl.Lookup("speculate").NoOptDefVal = "auto"
+}
+
+// speculation is the value of --speculate.
+type speculation struct{ to *string }
+
+func (s speculation) String() string { return *s.to }
+
+func (s speculation) Type() string { return "string" }
+
+func (s speculation) Set(value string) error {
+	if value != "auto" && value != "off" {
+		return errors.New("want auto or off")
+	}
+	*s.to = value
+	return nil
+}
+
 // dtypeHelp explains --dtype.
 const dtypeHelp = "type that a GPU computes in: float32, bfloat16, float16, or auto, the one most weights are stored in"
 
+// stateTypeHelp explains --state-type.
+const stateTypeHelp = "type that the states of recurrences are kept in: float32, or float16, in half the memory and a little less exact (default: float32)"
+
 // openModel opens a directory, or the built-in model for "".
 func openModel(ctx context.Context, dir string, opts godwit.Options) (*godwit.Model, error) {
-	opts.LibraryDirs = libraryDirs()
+	opts = withLibraries(opts)
 	return await(ctx, func() (*godwit.Model, error) {
 		if dir == "" {
 			return godwit.OpenBuiltin(opts)
@@ -179,6 +205,13 @@ func await(ctx context.Context, open func() (*godwit.Model, error)) (*godwit.Mod
 	case <-ctx.Done():
 		return nil, errors.New("cancelled while the model was being loaded")
 	}
+}
+
+// withLibraries says which libraries to use, and where they may be.
+func withLibraries(opts godwit.Options) godwit.Options {
+	opts.LibraryDirs = libraryDirs()
+	opts.NoCUBLASLt = os.Getenv("GODWIT_NO_CUBLASLT") != ""
+	return opts
 }
 
 // libraryDirs returns where the CUDA toolkit may be installed.

@@ -53,12 +53,18 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// TestInterruptJSON does the same for the JSON object.
+// TestInterruptJSON does the same for the JSON object. Nothing shows from when
+// on there is a text to keep, so it waits longer each time.
 func TestInterruptJSON(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(time.Second, cancel)
 	var out, errOut bytes.Buffer
-	status := execute(ctx, []string{"run", "--max-tokens", "8000", "--json", "--ids", "1,78"}, nil, &out, &errOut)
+	status := 1
+	for wait := 100 * time.Millisecond; status == 1 && wait < time.Minute; wait *= 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), wait)
+		out.Reset()
+		errOut.Reset()
+		status = execute(ctx, []string{"run", "--max-tokens", "8000", "--json", "--ids", "1,78"}, nil, &out, &errOut)
+		cancel()
+	}
 	var got runOutput
 	if err := json.Unmarshal(out.Bytes(), &got); err != nil || status != 0 {
 		t.Fatalf("got status %d, %q, %q (%v), want 0 and an object", status, out.String(), errOut.String(), err)

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/godwit-llm/godwit/internal/hub/hubtest"
 )
@@ -247,12 +246,9 @@ func TestPullInterrupted(t *testing.T) {
 		<-r.Context().Done()
 		return true
 	}
-	begin := time.Now()
+	t.Setenv("HF_HUB_DOWNLOAD_TIMEOUT", "3600") // the connection alone would not end it
 	status, _, errOut := commandWith(ctx, "", "pull", "org/tiny")
 	want(t, status, 1, errOut, "what was fetched is kept, and the next pull goes on from there")
-	if took := time.Since(begin); took > 5*time.Second {
-		t.Errorf("took %v to end", took)
-	}
 	h.Answer = nil
 	status, _, errOut = command(t, "pull", "org/tiny")
 	want(t, status, 0, errOut, "fetched")

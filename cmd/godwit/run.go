@@ -20,7 +20,8 @@ import (
 // runFlags are the flags of godwit run.
 type runFlags struct {
 	model, device      string
-	dtype, ids         string
+	dtype, speculation string
+	ids                string
 	conversation       chatFlags
 	asJSON             bool
 	object             bool   // the text is a JSON object
@@ -52,6 +53,7 @@ checkpoint's generation_config.json unless a flag says otherwise.`,
 	fl.StringVar(&f.model, "model", "", modelHelp)
 	fl.StringVar(&f.device, "device", "auto", "auto, cpu, cuda or cuda:N")
 	fl.StringVar(&f.dtype, "dtype", "auto", dtypeHelp)
+	speculateFlag(cmd, &f.speculation)
 	fl.IntVar(&f.context, "context", 0, "most tokens of prompt and text (default: what the model and the memory allow)")
 	fl.IntVar(&f.maxTokens, "max-tokens", 128, "most new tokens")
 	fl.Float64Var(&f.sampling.Temperature, "temperature", 0, "randomness; 0 takes the most likely token (default: the checkpoint's)")
@@ -86,7 +88,7 @@ func run(cmd *cobra.Command, c *console, f *runFlags, args []string) error {
 		return err
 	}
 	bar := newLoadBar(c)
-	m, err := openModel(cmd.Context(), dir, godwit.Options{Device: f.device, DType: f.dtype, Context: f.context, MaxSequences: 1, NoPrefixCache: true, OnEvent: bar.event})
+	m, err := openModel(cmd.Context(), dir, godwit.Options{Device: f.device, DType: f.dtype, Context: f.context, MaxSequences: 1, NoPrefixCache: true, Speculation: f.speculation, OnEvent: bar.event})
 	bar.done()
 	if err != nil {
 		return err
@@ -289,6 +291,8 @@ type runOutput struct {
 	DecodeTokens    int     `json:"decode_tokens"`
 	DecodeSeconds   float64 `json:"decode_seconds"`
 	TokensPerSecond float64 `json:"tokens_per_second"`
+	DraftedTokens   int     `json:"drafted_tokens,omitempty"`
+	AcceptedTokens  int     `json:"accepted_tokens,omitempty"`
 }
 
 func runReport(m *godwit.Model, r *godwit.Result) runOutput {
@@ -297,6 +301,7 @@ func runReport(m *godwit.Model, r *godwit.Result) runOutput {
 		PromptIDs: r.PromptIDs, IDs: append([]int32{}, r.IDs...), Text: r.Text, FinishReason: r.FinishReason,
 		LoadSeconds: m.LoadSeconds(), PromptTokens: s.PromptTokens, PromptSeconds: s.PromptSeconds,
 		DecodeTokens: s.DecodeTokens, DecodeSeconds: s.DecodeSeconds, TokensPerSecond: s.TokensPerSecond(),
+		DraftedTokens: s.DraftedTokens, AcceptedTokens: s.AcceptedTokens,
 	}
 	if r.Message.Role != "" {
 		out.Message = r.Message
@@ -309,6 +314,9 @@ func printStats(w io.Writer, m *godwit.Model, r *godwit.Result) {
 	fmt.Fprintf(w, "\nload    %.3f s\nprompt  %d tokens in %.3f s (%.0f tokens/s)\ndecode  %d tokens in %.3f s (%.1f tokens/s), ended by %s\n",
 		m.LoadSeconds(), s.PromptTokens, s.PromptSeconds, rate(s.PromptTokens, s.PromptSeconds),
 		s.DecodeTokens, s.DecodeSeconds, s.TokensPerSecond(), r.FinishReason)
+	if s.DraftedTokens > 0 {
+		fmt.Fprintf(w, "drafts  %d tokens, %d of them accepted\n", s.DraftedTokens, s.AcceptedTokens)
+	}
 }
 
 func rate(n int, seconds float64) float64 {

@@ -47,9 +47,11 @@ SIGTERM; then running requests are finished. A second one ends the process.
 
 It listens at once and answers with status 503 while the model is being
 loaded; GET /ready tells when it is. Without --model the small built-in model
-is served. A browser finds a page to chat with it at /. Whoever can reach the port can use the model: give --api-key, or
-GODWIT_API_KEY in the environment, before --host opens it to others.
-SIGHUP reads the file of --api-key-file again.`,
+is served. A browser finds a page to chat with it at /.
+
+Whoever can reach the port can use the model: give --api-key, or GODWIT_API_KEY
+in the environment, before --host opens it to others. SIGHUP reads the file of
+--api-key-file again.`,
 		Example: `  godwit serve
   godwit serve --model ./Nemotron-Mini-4B --max-sequences 64
   godwit serve --host 0.0.0.0 --port 8000 --api-key-file keys.txt --log-format json`,
@@ -71,12 +73,15 @@ func (f *serveFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.keyFile, "api-key-file", "", "file with a key on each line")
 	fl.StringVar(&f.load.Device, "device", "auto", "auto, cpu, cuda or cuda:N")
 	fl.StringVar(&f.load.DType, "dtype", "auto", dtypeHelp)
+	fl.StringVar(&f.load.StateType, "state-type", "", stateTypeHelp)
 	fl.IntVar(&f.load.Context, "context", 0, "most tokens of prompt and text (default: what the model and the memory allow)")
 	fl.IntVar(&f.load.MaxSequences, "max-sequences", 0, "requests that run at the same time (default 16)")
 	fl.IntVar(&f.load.QueueLimit, "max-queue", 0, "requests that may wait; more get status 429 (default 1024)")
 	fl.Float64Var(&f.load.Memory, "memory", 0, "share of the free memory that may be used (default: 0.5 of the main memory, 0.9 of a GPU's)")
 	fl.IntVar(&f.load.StepTokens, "step-tokens", 0, "tokens of a step that decoding requests share with prompts (default: what suits the device)")
+	speculateFlag(cmd, &f.load.Speculation)
 	fl.BoolVar(&f.load.NoPrefixCache, "no-prefix-cache", false, "keep nothing of ended requests for those with the same beginning")
+	fl.BoolVar(&f.load.NoAhead, "no-ahead", false, "on a GPU, queue each step only when the one before has ended")
 	fl.Int64Var(&f.load.SnapshotMemory, "snapshot-memory", 0, "bytes for kept recurrent states (default: a part of what the weights leave)")
 	fl.Int64Var(&f.load.HostMemory, "host-memory", 0, "bytes of host memory for states that the device has no room for (default: none)")
 	fl.IntVar(&f.load.Threads, "threads", 0, "threads on the CPU (default: one for every core)")
@@ -198,6 +203,9 @@ func (f *serveFlags) names() []string {
 
 // readKeys collects the keys of flags, environment and file.
 func (f *serveFlags) readKeys() error {
+	if slices.Contains(f.keys, "") {
+		return usageError{errors.New("--api-key is empty, want a key; without the flag none is asked for")}
+	}
 	list := f.keys
 	if key := os.Getenv("GODWIT_API_KEY"); key != "" {
 		list = append(list, key)

@@ -139,6 +139,7 @@ func TestServeFaults(t *testing.T) {
 	}{
 		{[]string{"--model", missing}, 1, "not found|no such file|cannot find"},
 		{[]string{"--api-key-file", missing}, 1, "nothing"},
+		{[]string{"--api-key", ""}, 2, "--api-key is empty"},
 		{[]string{"--log-level", "loud"}, 2, "--log-level is \"loud\""},
 		{[]string{"--log-format", "xml"}, 2, "--log-format is \"xml\""},
 		{[]string{"--host", "256.0.0.1"}, 1, "256.0.0.1"},

@@ -263,3 +263,22 @@ func TestSpread(t *testing.T) {
 		}
 	}
 }
+
+// TestMemory: what is over the plan is known where this process's memory on a
+// GPU was looked at.
+func TestMemory(t *testing.T) {
+	for _, c := range []struct {
+		use  godwit.MemoryUse
+		over int64
+	}{
+		{godwit.MemoryUse{Peak: 110, Mean: 105, Own: true}, 10},
+		{godwit.MemoryUse{Peak: 90, Mean: 90, Own: true}, 0},
+		{godwit.MemoryUse{Peak: 110, Mean: 105}, 0},
+	} {
+		m := Memory{Planned: 100}
+		m.take(c.use)
+		if m.Over != c.over || m.Peak != c.use.Peak || m.Mean != c.use.Mean {
+			t.Errorf("%+v: got %+v, want %d over the plan", c.use, m, c.over)
+		}
+	}
+}

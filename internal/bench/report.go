@@ -35,6 +35,7 @@ type Subject struct {
 	WeightBytes   int64   `json:"weight_bytes"`
 	Device        string  `json:"device"`
 	DType         string  `json:"dtype"`                   // of activations and cache, on a GPU of the weights, too
+	StateType     string  `json:"state_dtype,omitempty"`   // of the states of recurrences
 	LoadSeconds   float64 `json:"load_seconds"`            // from nothing to a model that is ready
 	WeightSeconds float64 `json:"weight_seconds"`          // of that, for the weights
 	WeightRate    float64 `json:"weight_bytes_per_second"` // as stored
@@ -57,9 +58,15 @@ type Memory struct {
 	Peak    int64  `json:"peak_bytes"`
 	Mean    int64  `json:"mean_bytes"`
 	Of      string `json:"of"`
+	Over    int64  `json:"over_plan_bytes"` // of the peak, what the driver and the kernels take on a GPU; 0: not known
 }
 
-func (m *Memory) take(use godwit.MemoryUse) { m.Peak, m.Mean, m.Of = use.Peak, use.Mean, use.Of }
+func (m *Memory) take(use godwit.MemoryUse) {
+	m.Peak, m.Mean, m.Of = use.Peak, use.Mean, use.Of
+	if use.Own {
+		m.Over = max(0, use.Peak-m.Planned)
+	}
+}
 
 // Batch is what so many requests at a time showed.
 type Batch struct {
@@ -107,7 +114,7 @@ func spreadOf(samples []sample, figure func(sample) float64) Spread {
 
 func newSubject(m *godwit.Model) Subject {
 	s := Subject{
-		Architecture: m.Architecture(), Parameters: m.Parameters(), WeightBytes: m.Plan().Weights, Device: m.Device(), DType: m.DType(),
+		Architecture: m.Architecture(), Parameters: m.Parameters(), WeightBytes: m.Plan().Weights, Device: m.Device(), DType: m.DType(), StateType: m.StateType(),
 		LoadSeconds: m.LoadSeconds(), WeightSeconds: m.WeightSeconds(),
 	}
 	if s.WeightSeconds > 0 {

@@ -14,31 +14,37 @@ import (
 type trace struct {
 	start  time.Time
 	tokens []time.Time
+	ids    []int32
 	first  func() // told of the first token; may be nil
 }
 
 // burst starts a request for each prompt at once and follows them to their
 // ends. Each takes the most likely tokens and is as long as it may be.
 func burst(ctx context.Context, m *godwit.Model, prompts [][]int32, decode int) ([]trace, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	requests := make([]godwit.Request, len(prompts))
 	for i, ids := range prompts {
 		requests[i] = godwit.Request{IDs: ids, Sampling: &godwit.Sampling{}, MaxTokens: decode, IgnoreEOS: true}
 	}
+	return together(ctx, m, requests)
+}
+
+// together starts requests at once and follows them to their ends.
+func together(ctx context.Context, m *godwit.Model, requests []godwit.Request) ([]trace, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	start := time.Now()
 	running, err := m.StartTogether(ctx, requests)
 	if err != nil {
 		return nil, err
 	}
-	traces := make([]trace, len(prompts))
+	traces := make([]trace, len(requests))
 	var first error
 	var once sync.Once
 	var readers sync.WaitGroup
 	for i, g := range running {
 		traces[i].start = start
 		readers.Go(func() {
-			if err := traces[i].follow(g, decode); err != nil {
+			if err := traces[i].follow(g, requests[i].MaxTokens); err != nil {
 				once.Do(func() { first = err })
 				cancel() // the others, whose errors say no more than that
 			}
@@ -56,6 +62,7 @@ func (t *trace) follow(g *godwit.Generation, want int) error {
 		if token.ID < 0 { // the rest of a text
 			continue
 		}
+		t.ids = append(t.ids, token.ID)
 		if t.tokens = append(t.tokens, token.Time); len(t.tokens) == 1 && t.first != nil {
 			t.first()
 		}

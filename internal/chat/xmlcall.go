@@ -47,9 +47,10 @@ const (
 func (x *xmlCall) read(text string, closing bool) (int, progress) {
 	n := 0
 	for {
+		at := x.at
 		used, p := x.step(text[n:], closing)
 		n += used
-		if p != more || used == 0 {
+		if p != more || used == 0 && x.at == at { // a value may end before the first byte
 			if p == more && closing {
 				p = broken
 			}

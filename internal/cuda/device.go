@@ -40,7 +40,7 @@ func (d *Driver) Open(ordinal int) (*Device, error) {
 		return nil, err
 	}
 	if info.Capability < MinCapability {
-		return nil, classf(ErrUnsupportedDevice, "device %d (%s) has compute capability %v, want %v or later",
+		return nil, classf(ErrUnsupportedDevice, "device %d (%s) has compute capability %v, want %v or later; use another one, or run on the CPU",
 			ordinal, info.Name, info.Capability, MinCapability)
 	}
 	dev, err := d.device(ordinal)

@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 	"unsafe"
 )
@@ -188,6 +189,9 @@ func LoadDriver(o Options) (*Driver, error) {
 		return nil, classf(ErrDriverTooOld, "the NVIDIA driver (%s, CUDA %v) lacks %s; update the driver", t.file, d.version, missing)
 	}
 	if err := d.call(cuInit, 0); err != nil {
+		if errors.Is(err, ErrNoDevice) {
+			explain(err, "nvidia-smi shows what the driver sees, CUDA_VISIBLE_DEVICES what it may use; or run on the CPU")
+		}
 		return nil, err
 	}
 	return d, nil
@@ -349,7 +353,7 @@ func (d *Driver) device(ordinal int) (uintptr, error) {
 		return 0, err
 	}
 	if n == 0 {
-		return 0, classf(ErrNoDevice, "this machine has no CUDA device")
+		return 0, classf(ErrNoDevice, "this machine has no CUDA device; run on the CPU")
 	}
 	if ordinal < 0 || ordinal >= n {
 		return 0, classf(ErrNoDevice, "there is no device %d: this machine has %d, counted from 0", ordinal, n)

@@ -57,6 +57,35 @@ func TestCopies(t *testing.T) {
 	testCopies(t, d, s)
 }
 
+// TestLate: on a fake that puts work off, copies take what stands in memory when
+// somebody waits for them, and no more is done than what was waited for.
+func TestLate(t *testing.T) {
+	d := cudatest.New(t, cudatest.Config{Late: true}).Device(t)
+	defer d.Close()
+	s, first, second := must(d.NewStream(0)), must(d.NewEvent(true)), must(d.NewEvent(true))
+	a, h := must(d.Alloc(4)), must(d.AllocHost(12, false))
+	bytes := h.Bytes()
+	bytes[0] = 1
+	steps := []error{
+		s.Upload(a.Ptr(), h, 0, 4), s.Download(h, 4, a.Ptr(), 4), first.Record(s),
+		s.Fill(a.Ptr(), 9, 4), s.Download(h, 8, a.Ptr(), 4), second.Record(s),
+	}
+	bytes[0] = 2 // too early
+	steps = append(steps, first.Synchronize())
+	if bytes[4] != 2 || bytes[8] != 0 {
+		t.Errorf("behind the first event there is %d, want the 2 that took the place of 1; behind the second %d, want nothing yet", bytes[4], bytes[8])
+	}
+	if steps = append(steps, s.Synchronize()); bytes[8] != 9 {
+		t.Errorf("got %d in the end, want 9", bytes[8])
+	}
+	if took := must(second.Elapsed(first)); took <= 0 {
+		t.Errorf("got %v between the events", took)
+	}
+	if err := errors.Join(append(steps, a.Close(), h.Close(), first.Close(), second.Close(), s.Close())...); err != nil {
+		t.Error(err)
+	}
+}
+
 // testCopies sends bytes along every way there is, on any device.
 func testCopies(t *testing.T, d *cuda.Device, s *cuda.Stream) {
 	t.Helper()

@@ -59,7 +59,7 @@ func TestLoadErrors(t *testing.T) {
 		},
 		{
 			name: "no device", config: cudatest.Config{None: true}, class: cuda.ErrNoDevice,
-			text: "cuda: cuInit: CUDA_ERROR_NO_DEVICE (100): no CUDA-capable device is detected",
+			text: "cuda: cuInit: CUDA_ERROR_NO_DEVICE (100): no CUDA-capable device is detected; nvidia-smi shows what the driver sees, CUDA_VISIBLE_DEVICES what it may use; or run on the CPU",
 		},
 		{
 			name: "stub", class: cuda.ErrNoLibrary, script: func(f *cudatest.Fake) { f.Fail("cuInit", 0, 34) },
@@ -88,7 +88,7 @@ func TestOpenErrors(t *testing.T) {
 	_, err = driver.Open(-1)
 	check(t, err, "cuda: there is no device -1: this machine has 2, counted from 0", cuda.ErrNoDevice)
 	_, err = driver.Open(1)
-	check(t, err, "cuda: device 1 (Tesla P40) has compute capability 6.1, want 7.0 or later", cuda.ErrUnsupportedDevice)
+	check(t, err, "cuda: device 1 (Tesla P40) has compute capability 6.1, want 7.0 or later; use another one, or run on the CPU", cuda.ErrUnsupportedDevice)
 
 	f.Fail("cuDevicePrimaryCtxRetain", 0, 2)
 	_, err = driver.Open(0)

@@ -2,13 +2,20 @@
 
 package cuda
 
-import "github.com/ebitengine/purego"
+import (
+	"runtime"
+
+	"github.com/ebitengine/purego"
+)
 
 // sharedObject is a library opened by the system's loader. It is never closed:
 // drivers keep threads and handlers that outlive a closed handle.
 type sharedObject uintptr
 
 func openSystem(name string) (Library, error) {
+	// The loader keeps what went wrong for the thread that asked.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	handle, err := purego.Dlopen(name, purego.RTLD_NOW|purego.RTLD_LOCAL)
 	if err != nil {
 		return nil, err

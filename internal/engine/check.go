@@ -8,9 +8,18 @@ import (
 // ErrRequest is wrapped by the errors about requests that can never run.
 var ErrRequest = errors.New("invalid request")
 
+// ErrTooLong is wrapped, beside ErrRequest, by the refusal of a prompt that
+// does not fit the context.
+var ErrTooLong = errors.New("the prompt is longer than the context")
+
 func refuse(format string, args ...any) error {
 	return fmt.Errorf("engine: %w: "+format, append([]any{ErrRequest}, args...)...)
 }
+
+// tooLong adds ErrTooLong to a refusal that says it in numbers.
+type tooLong struct{ error }
+
+func (e tooLong) Unwrap() []error { return []error{ErrTooLong, e.error} }
 
 // check refuses what can never run, and cuts MaxTokens to the context.
 func (e *Engine) check(r *Request) error {
@@ -26,7 +35,7 @@ func (e *Engine) check(r *Request) error {
 		r.MaxTokens = 0
 	}
 	if room < 1 {
-		return refuse("the prompt has %d tokens, want less than the context of %d", len(r.IDs), e.Context)
+		return tooLong{refuse("the prompt has %d tokens, want less than the context of %d", len(r.IDs), e.Context)}
 	}
 	r.MaxTokens = min(r.MaxTokens, room)
 	if n, l := len(r.IDs)+r.MaxTokens, e.Model.Limits; n > l.Pages*l.PageSize {

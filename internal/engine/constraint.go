@@ -18,17 +18,16 @@ type Constraint interface {
 	Done() bool
 }
 
-// constrain puts the masks of the step's rows in their places. It runs when
-// the device has been given its work and before it has to choose.
-func (e *Engine) constrain() {
-	for i := range e.params {
-		if q := e.rows[i].owner; q.r.Constraint != nil && q.r.generates() {
-			words := (e.Model.Vocab + 31) / 32
-			q.mask = slices.Grow(q.mask[:0], words)[:words]
-			q.r.Constraint.Mask(q.mask)
-			e.params[i].Allowed = q.mask
-		}
+// allowed returns the mask of the ids that may come next, of a vocabulary of so
+// many; nil if there is no constraint.
+func (q *sequence) allowed(vocab int) []uint32 {
+	if q.r.Constraint == nil {
+		return nil
 	}
+	words := (vocab + 31) / 32
+	q.mask = slices.Grow(q.mask[:0], words)[:words]
+	q.r.Constraint.Mask(q.mask)
+	return q.mask
 }
 
 // constrained gives the newest id to the constraint, which may end the

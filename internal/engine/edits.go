@@ -57,9 +57,38 @@ func (e *edits) add(id int32) {
 		return
 	}
 	e.seen[id]++
+	e.set(e.penalty(id, e.seen[id]))
+}
+
+// penalty returns the edit for a token that the output has so often.
+func (e *edits) penalty(id int32, times int) ops.Edit {
 	s := &e.sampling
-	offset := -s.PresencePenalty - s.FrequencyPenalty*float32(e.seen[id]) + s.Bias[id]
-	e.set(ops.Edit{ID: id, Scale: s.RepetitionPenalty, Offset: offset})
+	offset := -s.PresencePenalty - s.FrequencyPenalty*float32(times) + s.Bias[id]
+	return ops.Edit{ID: id, Scale: s.RepetitionPenalty, Offset: offset}
+}
+
+// after returns the edits that will hold for the next token if the output goes
+// on with these.
+func (e *edits) after(ids []int32) []ops.Edit {
+	if e == nil || !e.penalised || len(ids) == 0 {
+		return e.current()
+	}
+	list := slices.Clone(e.list)
+	times := map[int32]int{}
+	for _, id := range ids {
+		times[id]++
+		edit := e.penalty(id, e.seen[id]+times[id])
+		i, there := e.at[id]
+		if !there {
+			i = slices.IndexFunc(list, func(other ops.Edit) bool { return other.ID == id })
+		}
+		if i >= 0 {
+			list[i] = edit
+		} else {
+			list = append(list, edit)
+		}
+	}
+	return list
 }
 
 // current returns the edits that hold for the next token.

@@ -40,8 +40,8 @@ func TestEdits(t *testing.T) {
 	}
 }
 
-// TestEditsGrow compares edits that grew token by token with edits that are
-// computed from the whole text.
+// TestEditsGrow compares edits that grew token by token, or as if the last tokens
+// had come, with edits that are computed from the whole text.
 func TestEditsGrow(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		number := rapid.SampledFrom([]float32{0, 0.5, 1, 1.25})
@@ -52,7 +52,14 @@ func TestEditsGrow(t *testing.T) {
 		}
 		prompt, output := rapid.SliceOf(id).Draw(t, "prompt"), rapid.SliceOf(id).Draw(t, "output")
 		e := newEdits(s, prompt)
-		for _, id := range output {
+		known := rapid.IntRange(0, len(output)).Draw(t, "known")
+		for _, id := range output[:known] {
+			e.add(id)
+		}
+		if got, want := sorted(e.after(output[known:])), computed(s, prompt, output); !slices.Equal(got, want) {
+			t.Fatalf("after %v: got %+v, want %+v", output[known:], got, want)
+		}
+		for _, id := range output[known:] {
 			e.add(id)
 		}
 		if got, want := sorted(e.current()), computed(s, prompt, output); !slices.Equal(got, want) {

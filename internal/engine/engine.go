@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/godwit-llm/godwit/internal/draft"
 	"github.com/godwit-llm/godwit/internal/kv"
 	"github.com/godwit-llm/godwit/internal/model"
 	"github.com/godwit-llm/godwit/internal/ops"
@@ -51,17 +52,15 @@ type Engine struct {
 	schedule *scheduler.Scheduler
 	live     map[*sequence]bool // all that the scheduler has
 	batch    ops.Batch
-	rows     []outputRow
+	flights  [2]flight
+	flying   *flight   // under way: its results have not been handed out
+	landed   time.Time // when those of the step before were
+	waited   bool      // the next step waits for the results of the one before, for the sake of drafts
+	drafts   drafts
 	params   []ops.Sampling
 	results  []ops.Sampled
 	out      outbox
 	hidden   []float32
-}
-
-// outputRow says whose result a row of the step holds.
-type outputRow struct {
-	owner    *sequence
-	position int
 }
 
 // Loaded is a model that is ready to run, the backend that it is on, and how
@@ -74,6 +73,12 @@ type Loaded struct {
 	Budget     int  // tokens of a step in which requests decode; 0 means as many as a step can hold
 	Spacing    int  // fewest ids between two snapshots in the middle of a prompt; 0 means 256
 	NoPrefixes bool // keep nothing of requests that have ended
+	Speculate  bool // verify drafts where they bring tokens faster
+	Ahead      bool // queue steps while others run, for a backend that computes beside the program
+
+	drafter func(ids []int32) draft.Drafter                         // nil: draft.NewLookup
+	lengths func(sequences, tokens int, drafts []draft.Draft) []int // nil: a draft.Policy
+	hopeful func(sequences int, d draft.Draft) bool                 // nil: the same
 }
 
 // Start runs load on the engine's own goroutine and returns when it has ended.
@@ -114,11 +119,21 @@ func (e *Engine) take(loaded Loaded) {
 		Config: kv.Config{
 			Pages: l.Pages, PageSize: l.PageSize, Slots: l.Sequences,
 			Recurrent: loaded.Model.Recurrent(), Prefixes: !loaded.NoPrefixes,
-			Snapshots: l.Snapshots, HostSnapshots: l.HostSnapshots, Least: min(l.PageSize, leastReuse),
+			Snapshots: l.Snapshots, HostSnapshots: l.HostSnapshots, Spares: l.Spares, Least: min(l.PageSize, leastReuse),
 		},
 		Tokens: l.Tokens, Budget: loaded.Budget, Outputs: l.Outputs, Spacing: loaded.Spacing,
 	})
 	e.results = make([]ops.Sampled, l.Outputs)
+	e.drafts.policy.Recurrent = loaded.Model.Recurrent()
+	if e.lengths == nil {
+		e.lengths = e.drafts.policy.Choose
+	}
+	if e.hopeful == nil {
+		e.hopeful = e.drafts.policy.Hopeful
+	}
+	if e.drafter == nil {
+		e.drafter = func(ids []int32) draft.Drafter { return draft.NewLookup(ids, &e.drafts.experience) }
+	}
 	e.count()
 }
 
@@ -131,6 +146,9 @@ func (e *Engine) Submit(ctx context.Context, r Request) (*Stream, error) {
 		return nil, err
 	}
 	q := newSequence(ctx, r, &e.out)
+	if e.Speculate && r.generates() && r.Constraint == nil && !r.NoDrafts {
+		q.drafter = e.drafter(r.IDs)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if err := e.accepts(q); err != nil {

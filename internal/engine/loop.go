@@ -15,14 +15,17 @@ func (e *Engine) loop() {
 		}
 		e.receive()
 		e.handOut()
-		t := e.schedule.Next()
-		e.admitted(t)
-		if err := e.run(t); err != nil {
+		if err := e.turn(); err != nil {
 			e.fail(err)
 			continue
 		}
 		e.handOut()
-		if len(e.live) == 0 && !e.answer() {
+		if len(e.live) > 0 {
+			continue
+		}
+		if err := e.land(); err != nil { // its sequences had ended when it was queued
+			e.fail(err)
+		} else if !e.answer() {
 			e.rest()
 		}
 	}
@@ -125,6 +128,7 @@ func (e *Engine) rest() {
 	}
 	e.mu.Unlock()
 	<-e.wake
+	e.drafts.last = time.Time{}
 }
 
 // handOut puts the state of the engine into its metrics, and gives the readers of

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/godwit-llm/godwit/internal/kv"
-	"github.com/godwit-llm/godwit/internal/scheduler"
 )
 
 // Metrics is what an engine does and has done, as plain values. Counters only
@@ -27,11 +26,15 @@ type Metrics struct {
 	Cancelled uint64
 	Failed    uint64
 
-	Steps        uint64
-	Preempted    uint64 // times that a sequence had to give way
-	PromptTokens uint64 // computed in prompt passes
-	ReusedTokens uint64 // of prompts, that were computed before
-	OutputTokens uint64 // sampled
+	Steps          uint64
+	Ahead          uint64 // of them, those that were queued while another one was under way
+	Preempted      uint64 // times that a sequence had to give way
+	PromptTokens   uint64 // computed in prompt passes
+	ReusedTokens   uint64 // of prompts, that were computed before
+	OutputTokens   uint64 // sampled
+	Drafts         uint64 // that were verified
+	DraftedTokens  uint64 // ids of them
+	AcceptedTokens uint64 // of those; they are among the output
 
 	PromptRate float64 // tokens/s over the last ten seconds
 	OutputRate float64
@@ -97,22 +100,19 @@ func (m *meter) add(change func(*Metrics)) {
 	m.mu.Unlock()
 }
 
-// step counts a step and how long it took. Ids of the output that are computed
-// once more, because their pages had to go, count as prompt.
-func (m *meter) step(t *scheduler.Step, took time.Duration, now time.Time) {
-	prompt := t.Tokens
-	for i := range t.Pieces {
-		if p := &t.Pieces[i]; p.Decoded() {
-			prompt--
-		}
-	}
+// step counts a step that has ended. Ids of the output that are computed once
+// more, because their pages had to go, count as prompt.
+func (m *meter) step(f *flight, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.m.Steps++
-	m.m.Preempted += uint64(t.Preempted)
-	m.m.StepTime.observe(took)
-	m.m.PromptTokens += uint64(prompt)
-	m.prompt.add(now, prompt)
+	if f.ahead {
+		m.m.Ahead++
+	}
+	m.m.Preempted += uint64(f.preempted)
+	m.m.StepTime.observe(now.Sub(f.queued))
+	m.m.PromptTokens += uint64(f.prompt)
+	m.prompt.add(now, f.prompt)
 }
 
 // tokens counts the new tokens of a step's rows, whose sequences do not know of
@@ -121,14 +121,16 @@ func (m *meter) tokens(rows []outputRow, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := 0
-	for _, row := range rows {
+	for i, row := range rows {
 		q := row.owner
-		if !q.r.generates() {
+		if !q.r.generates() || q.ended {
 			continue
 		}
 		n++
 		if q.first.IsZero() {
 			m.m.FirstToken.observe(now.Sub(q.queued))
+		} else if i > 0 && rows[i-1].owner == q {
+			m.m.InterToken.observe(0)
 		} else {
 			m.m.InterToken.observe(now.Sub(q.lastToken))
 		}

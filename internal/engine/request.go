@@ -18,6 +18,8 @@ type Request struct {
 	Top       int // most likely tokens to report beside each token
 	Priority  int // the higher goes first
 
+	NoDrafts bool // verify none, where the engine does
+
 	Constraint Constraint // not nil: narrows the choice of new tokens
 
 	Score   bool    // the log-probabilities of IDs
@@ -78,15 +80,17 @@ const (
 
 // Outcome is known when a request has ended.
 type Outcome struct {
-	Reason        Reason
-	StopID        int32 // the id that ended it, -1 if none did
-	Queued        time.Duration
-	PromptTime    time.Duration // from admission to the first token
-	DecodeTime    time.Duration // from the first token to the last
-	DecodedTokens int           // tokens of decode steps, a stop id included; the prompt pass yields one more
-	ReusedTokens  int           // ids of the prompt that were computed before
-	Preemptions   int           // how often it had to give way to others
-	Vector        []float32     // with Pooling
+	Reason         Reason
+	StopID         int32 // the id that ended it, -1 if none did
+	Queued         time.Duration
+	PromptTime     time.Duration // from admission to the first token
+	DecodeTime     time.Duration // from the first token to the last
+	DecodedTokens  int           // tokens of decode steps, a stop id included; the prompt pass yields one more
+	DraftedTokens  int           // ids of drafts that were verified
+	AcceptedTokens int           // of them; they are among the decoded ones
+	ReusedTokens   int           // ids of the prompt that were computed before
+	Preemptions    int           // how often it had to give way to others
+	Vector         []float32     // with Pooling
 }
 
 // ErrCancelled is the cause of a request that its context or Cancel ended.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/godwit-llm/godwit/internal/draft"
 	"github.com/godwit-llm/godwit/internal/model"
 	"github.com/godwit-llm/godwit/internal/ops"
 )
@@ -131,6 +132,9 @@ func gather(s *Stream, after int) (result, error) {
 	}
 }
 
+// mostTiny is the most ids of prompt and output.
+const mostTiny = 70
+
 // traffic makes requests that share beginnings: several system prompts, with
 // questions; conversations that go on; and all else that can be asked for.
 func (m tiny) traffic(t testing.TB, rng *rand.Rand, n int) ([]Request, []result) {
@@ -140,9 +144,16 @@ func (m tiny) traffic(t testing.TB, rng *rand.Rand, n int) ([]Request, []result)
 	stems := [][]int32{randomTiny(rng, 30), randomTiny(rng, 17), randomTiny(rng, 5)}
 	for i := range n {
 		stem := stems[rng.IntN(len(stems))]
-		r := Request{IDs: append(slices.Clone(stem), randomTiny(rng, 1+rng.IntN(12))...), MaxTokens: 1 + rng.IntN(20)}
+		r := Request{IDs: append(slices.Clone(stem), randomTiny(rng, 1+rng.IntN(12))...)}
+		r.MaxTokens = 1 + rng.IntN(min(20, mostTiny-len(r.IDs)))
 		if rng.IntN(2) == 0 {
 			r.Sampling = Sampling{Temperature: 1, TopP: 0.9, Seed: uint64(i), RepetitionPenalty: 1.2, FrequencyPenalty: 0.1}
+		}
+		if rng.IntN(3) == 0 {
+			r.Top = 3
+		}
+		if rng.IntN(5) == 0 {
+			r.Sampling.Bias = map[int32]float32{int32(i % 24): 1}
 		}
 		switch rng.IntN(8) {
 		case 0:
@@ -182,17 +193,37 @@ func randomTiny(rng *rand.Rand, n int) []int32 {
 // least.
 func (m tiny) randomEngine(t testing.TB, rng *rand.Rand) *Engine {
 	l := model.Limits{
-		Tokens: 1 + rng.IntN(40), Outputs: 1 + rng.IntN(8), Sequences: 1 + rng.IntN(6), PageSize: 1 + rng.IntN(12),
-		Snapshots: rng.IntN(8), HostSnapshots: rng.IntN(4),
+		Tokens: 1 + rng.IntN(40), Outputs: 1 + rng.IntN(20), Sequences: 1 + rng.IntN(6), PageSize: 1 + rng.IntN(12),
+		Snapshots: rng.IntN(8), HostSnapshots: rng.IntN(4), Spares: rng.IntN(4),
 	}
-	l.Pages = (70 + l.PageSize - 1) / l.PageSize // as few as the longest request needs
+	l.Pages = (mostTiny + l.PageSize - 1) / l.PageSize // as few as the longest request needs
 	if rng.IntN(2) == 0 {
 		l.Pages += rng.IntN(200/l.PageSize + 1)
 	}
 	return m.start(t, l, func(loaded *Loaded) {
-		loaded.Context, loaded.Budget, loaded.Spacing = 70, rng.IntN(20), 1+rng.IntN(20)
+		loaded.Context, loaded.Budget, loaded.Spacing = mostTiny, rng.IntN(20), 1+rng.IntN(20)
 		loaded.NoPrefixes = rng.IntN(6) == 0
+		loaded.Ahead, loaded.hopeful = rng.IntN(3) > 0, hoper(rng.Uint64())
+		loaded.Speculate, loaded.lengths = rng.IntN(4) > 0, chooser(rng.Uint64())
 	})
+}
+
+// hoper has steps wait for drafts now and then.
+func hoper(seed uint64) func(int, draft.Draft) bool {
+	rng := rand.New(rand.NewPCG(seed, 2))
+	return func(int, draft.Draft) bool { return rng.IntN(3) == 0 }
+}
+
+// chooser has parts of drafts verified that do not depend on what is likely.
+func chooser(seed uint64) func(int, int, []draft.Draft) []int {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	return func(_, _ int, drafts []draft.Draft) []int {
+		out := make([]int, len(drafts))
+		for i, d := range drafts {
+			out[i] = rng.IntN(len(d.IDs) + 1)
+		}
+		return out
+	}
 }
 
 // schedule sends some of the requests to an engine, at random moments, and
@@ -289,6 +320,7 @@ func TestSchedules(t *testing.T) {
 			rng := rand.New(rand.NewPCG(11, uint64(len(name))))
 			requests, want := m.traffic(t, rng, 40)
 			preempted, reused, saved := uint64(0), uint64(0), 0
+			drafted, accepted, ahead := uint64(0), uint64(0), uint64(0)
 			for range schedules {
 				e := m.schedule(t, rng, requests, want)
 				e.Close()
@@ -303,10 +335,12 @@ func TestSchedules(t *testing.T) {
 				}
 				got := e.Metrics()
 				preempted, reused, saved = preempted+got.Preempted, reused+got.ReusedTokens, saved+got.Snapshots
+				drafted, accepted = drafted+got.DraftedTokens, accepted+got.AcceptedTokens
+				ahead += got.Ahead
 			}
-			t.Logf("%d schedules: %d preemptions, %d tokens reused, %d snapshots", schedules, preempted, reused, saved)
-			if preempted == 0 || reused == 0 {
-				t.Errorf("got %d preemptions and %d tokens reused: the schedules mean nothing", preempted, reused)
+			t.Logf("%d schedules: %d preemptions, %d tokens reused, %d snapshots, %d tokens drafted and %d accepted, %d steps ahead", schedules, preempted, reused, saved, drafted, accepted, ahead)
+			if preempted == 0 || reused == 0 || ahead == 0 || accepted == 0 || drafted == accepted {
+				t.Errorf("got %d preemptions, %d tokens reused, %d drafted and %d accepted: the schedules mean nothing", preempted, reused, drafted, accepted)
 			}
 		})
 	}

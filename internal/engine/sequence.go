@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/godwit-llm/godwit/internal/draft"
 	"github.com/godwit-llm/godwit/internal/ops"
 	"github.com/godwit-llm/godwit/internal/scheduler"
 )
@@ -21,14 +22,17 @@ type sequence struct {
 
 	prompt    int
 	edits     *edits
-	mask      []uint32  // with r.Constraint, of the ids that may come next
-	pin       *pin      // with r.Pin
-	sums      []float64 // with mean pooling, of the hidden states so far
+	drafter   draft.Drafter // nil: none
+	mask      []uint32      // with r.Constraint, of the ids that may come next
+	pin       *pin          // with r.Pin
+	sums      []float64     // with mean pooling, of the hidden states so far
 	vector    []float32
 	queued    time.Time
 	admitted  time.Time
 	first     time.Time
 	decoded   int
+	drafted   int // ids of drafts that were verified
+	accepted  int // of them
 	lastToken time.Time
 	ended     bool
 	reason    Reason
@@ -61,8 +65,9 @@ func (r *Request) want() scheduler.Want {
 	return scheduler.Next
 }
 
-// sampling returns how the row at a position is to be sampled.
-func (q *sequence) sampling(position int) ops.Sampling {
+// sampling returns how the row at a position is to be sampled, where some of the
+// ids before it are a draft's.
+func (q *sequence) sampling(position int, drafted []int32) ops.Sampling {
 	if q.r.Score {
 		s := ops.Sampling{Score: true, Top: q.r.Top}
 		if position+1 < len(q.IDs) {
@@ -73,7 +78,7 @@ func (q *sequence) sampling(position int) ops.Sampling {
 	s := &q.r.Sampling
 	return ops.Sampling{
 		Temperature: s.Temperature, TopK: s.TopK, TopP: s.TopP, MinP: s.MinP,
-		Edits: q.edits.current(), Seed: s.Seed, Step: uint64(len(q.IDs) - q.prompt), Top: q.r.Top,
+		Edits: q.edits.after(drafted), Seed: s.Seed, Step: uint64(len(q.IDs) + len(drafted) - q.prompt), Top: q.r.Top,
 	}
 }
 
@@ -81,7 +86,6 @@ func (q *sequence) sampling(position int) ops.Sampling {
 func (q *sequence) accept(position int, r ops.Sampled, now time.Time) {
 	t := Token{ID: r.ID, LogProb: r.LogProb, TopIDs: r.TopIDs, TopLogs: r.TopLogs, Time: now}
 	if q.r.Score {
-		q.First = position + 1
 		q.out.token(q.stream, t)
 		q.lastOf(position, now)
 		return
@@ -92,12 +96,18 @@ func (q *sequence) accept(position int, r ops.Sampled, now time.Time) {
 		q.decoded++
 	}
 	q.lastToken = now
+	kept := q.fill(position, r.ID)
 	if slices.Contains(q.r.Stop, r.ID) {
 		q.end(Stopped, r.ID, nil)
 		return
 	}
-	q.IDs = append(q.IDs, r.ID)
+	if !kept {
+		q.IDs = append(q.IDs, r.ID)
+	}
 	q.edits.add(r.ID)
+	if q.drafter != nil {
+		q.drafter.Add(r.ID)
+	}
 	q.out.token(q.stream, t)
 	if q.constrained(r.ID); q.ended {
 		return
@@ -117,7 +127,6 @@ func (q *sequence) lastOf(position int, now time.Time) {
 
 // pool takes the hidden state at a position.
 func (q *sequence) pool(position int, state []float32, now time.Time) {
-	q.First = position + 1
 	if q.r.Pooling == LastPooling {
 		q.vector = slices.Clone(state)
 		q.lastOf(position, now)
@@ -148,6 +157,7 @@ func (q *sequence) end(reason Reason, stop int32, err error) {
 	q.unwatch()
 	o := Outcome{
 		Reason: reason, StopID: stop, DecodedTokens: q.decoded,
+		DraftedTokens: q.drafted, AcceptedTokens: q.accepted,
 		ReusedTokens: q.Reused, Preemptions: q.Preemptions, Vector: q.vector,
 	}
 	if !q.admitted.IsZero() {

@@ -72,13 +72,17 @@ func (m *Masks) prepare() {
 	m.prepareLimits(w)
 }
 
-// usual returns the counts that a node has most often.
+// usual returns the counts that a node has most often. Odd ones, because
+// tokens cut what indents a line at any place.
 func (n *node) usual() []int32 {
 	switch n.kind {
 	case textNode:
 		return []int32{n.text.least}
 	case spaceNode:
-		return []int32{1, newline, newline + 2, newline + 4, newline + 6, newline + 8}
+		return []int32{
+			1, newline, newline + 1, newline + 2, newline + 3, newline + 4, newline + 5, newline + 6, newline + 7, newline + 8,
+			newline + 10, newline + 12, newline + 16,
+		}
 	}
 	return nil
 }
@@ -166,33 +170,37 @@ func (e *entry) size() int64 {
 
 // gather arranges what follows the exits: many tokens go on in the same way.
 func (e *entry) gather(v *Vocabulary, tree *trie, exits []int32) {
-	numbers := map[string]int32{}
-	var texts [][]byte
+	type cut struct {
+		tail []byte
+		id   int32
+	}
+	var cuts []cut
 	for _, at := range exits {
 		from := int(tree.nodes[at].depth) + 1
 		for i := at + 1; i < tree.nodes[at].skip; i++ {
-			id := tree.nodes[i].token
-			if id < 0 {
-				continue
+			if id := tree.nodes[i].token; id >= 0 {
+				cuts = append(cuts, cut{v.bytes[id][from:], id})
 			}
-			tail := v.bytes[id][from:]
-			n, ok := numbers[string(tail)]
-			if !ok {
-				n = int32(len(texts))
-				numbers[string(tail)] = n
-				texts, e.owners = append(texts, tail), append(e.owners, nil)
-			}
-			e.owners[n] = append(e.owners[n], id)
 		}
 	}
-	order := make([]int32, len(texts))
-	for i := range order {
-		order[i] = int32(i)
+	if len(cuts) == 0 {
+		return
 	}
-	slices.SortFunc(order, func(a, b int32) int { return bytes.Compare(texts[a], texts[b]) })
-	if len(order) > 0 {
-		e.tails = newTrie(order, texts)
+	slices.SortFunc(cuts, func(a, b cut) int { return bytes.Compare(a.tail, b.tail) })
+	var (
+		ids    = make([]int32, len(cuts))
+		texts  [][]byte
+		number []int32
+	)
+	for i, from := 0, 0; i < len(cuts); i++ {
+		ids[i] = cuts[i].id
+		if i+1 == len(cuts) || !bytes.Equal(cuts[i].tail, cuts[i+1].tail) {
+			number = append(number, int32(len(texts)))
+			texts, e.owners = append(texts, cuts[i].tail), append(e.owners, ids[from:i+1:i+1])
+			from = i + 1
+		}
 	}
+	e.tails = newTrie(number, texts)
 }
 
 // keep stores a mask as a list where that is shorter.

@@ -1,5 +1,6 @@
 // Attention over cached keys and values, for tokens that come one a sequence
-// (decoding), and a plain kernel for all types and sizes.
+// (decoding) or a few (verifying a draft), and a plain kernel for all types and
+// sizes.
 //
 //   out[i, h] = Σ_p softmax_p(Scale · q[i, h]·k[p]) · v[p],  p up to the token's position
 //
@@ -24,7 +25,10 @@
 // through shared memory; what is left of several, or of blocks without, by the
 // last one to finish, through scratch memory.
 //
-// With new_k the kernel does what append does, too: queries are rotated as they
+// attend_rows_A_D_H: the same for each token (y) of a step, however many of them
+// a sequence has.
+//
+// With new_k attend_decode does what append does, too: queries are rotated as they
 // are read, and the block that has the token's own position stores its key and
 // value in the cache.
 #include "attend.cuh"
@@ -131,16 +135,18 @@ __device__ __forceinline__ uint32_t word(const uint4 &v, int i) { return i == 0 
 // Range is the work of one block.
 struct Range {
     int token, first, last; // the token and the positions that it sees
+    int sequence, fresh;    // of rows: the first of the positions that are the step's own
     int begin, end;         // tiles of this block
     int active;             // blocks that have work
     bool ends;              // the token's own position is among the block's
 };
 
-__device__ __forceinline__ Range range_of(const Attend &a, const Step &step) {
+template <bool ROWS> __device__ __forceinline__ Range range_of(const Attend &a, const Step &step) {
     Range r = {};
-    const int sequence = blockIdx.y;
-    r.token = step.start[sequence];
-    if (step.start[sequence + 1] - r.token != 1) return r;
+    const int sequence = ROWS ? step.owner[blockIdx.y] : blockIdx.y;
+    r.token = ROWS ? blockIdx.y : step.start[sequence];
+    if (!ROWS && step.start[sequence + 1] - r.token != 1) return r;
+    if (ROWS) r.sequence = sequence, r.fresh = step.positions[step.start[sequence]];
     r.last = step.positions[r.token];
     r.first = a.window > 0 ? max(0, r.last + 1 - a.window) : 0;
     const int from = r.first / TILE, tiles = r.last / TILE - from + 1;
@@ -464,7 +470,7 @@ __device__ __forceinline__ void join_splits(Shares<D, H> &s, const Attend &a, T 
     }
 }
 
-template <class T, int D, int N> __device__ void attend_decode(const Attend &a, const Step &step) {
+template <class T, int D, int N, bool ROWS> __device__ void attend_decode(const Attend &a, const Step &step) {
     constexpr int H = 8 * N;
     // Large heads leave no registers for keys and values at the same time.
     constexpr bool ahead = D <= 128;
@@ -477,16 +483,16 @@ template <class T, int D, int N> __device__ void attend_decode(const Attend &a, 
     dependency_launch();
 
     // The step's metadata were there before its first kernel, and all keys and
-    // values but the token's own before the step: they need not be waited for.
-    const Range r = range_of(a, step);
+    // values but the step's own before it: they need not be waited for.
+    const Range r = range_of<ROWS>(a, step);
     if ((int)blockIdx.z >= r.active) {
         if (blockIdx.z == 0) dependency_wait(); // one block of a grid suffices
         return;
     }
-    const int *pages = step.pages + (long long)blockIdx.y * step.counts[COUNT_PAGES];
+    const int *pages = step.pages + (long long)(ROWS ? r.sequence : blockIdx.y) * step.counts[COUNT_PAGES];
     Part<T, D, N> part;
     part.clear();
-    const bool keeps = a.new_k && r.ends;
+    const bool keeps = !ROWS && a.new_k && r.ends;
     const int own = keeps ? r.last / TILE : -1, place = r.last % TILE; // where the new one belongs
     const int stored = keeps ? r.last - 1 : r.last;                     // the last position in the cache
     int tile = r.begin + warp;
@@ -495,7 +501,7 @@ template <class T, int D, int N> __device__ void attend_decode(const Attend &a, 
     };
     const int row = keeps && part_of == 0 ? cache_row(a, pages, kv_head, r.last, r.first, r.last) : -1;
     // All of a tile's keys and values may have been there before the step.
-    const bool old = keeps || TILE * tile + TILE - 1 < r.last;
+    const bool old = keeps || TILE * tile + TILE - 1 < (ROWS ? r.fresh : r.last);
     const float scale = a.scale * LOG2E;
     int rows = rows_of(tile);
     if (!old) dependency_wait();
@@ -559,7 +565,10 @@ template <class T, int D, int N> __device__ void attend_decode(const Attend &a, 
 // a cluster begin together.
 #define DECODE(NAME, T, D, N, BLOCKS)                                                                                  \
     extern "C" __global__ void __launch_bounds__(32 * DECODE_WARPS, BLOCKS) attend_decode_##NAME(Attend a, Step step) { \
-        attend_decode<T, D, N>(a, step);                                                                               \
+        attend_decode<T, D, N, false>(a, step);                                                                        \
+    }                                                                                                                  \
+    extern "C" __global__ void __launch_bounds__(32 * DECODE_WARPS, BLOCKS) attend_rows_##NAME(Attend a, Step step) {   \
+        attend_decode<T, D, N, true>(a, step);                                                                         \
     }
 DECODE(bf16_64_8, bf16, 64, 1, 4)
 DECODE(bf16_64_16, bf16, 64, 2, 3)

@@ -11,13 +11,14 @@ import (
 type attention struct {
 	plain      *cuda.Function
 	decode     map[decodeShape]*cuda.Function // none for F32, nor before compute capability 8.0
+	rows       map[decodeShape]*cuda.Function // of the same shapes
 	processors int
 	clusters   bool           // blocks can form clusters
 	scratch    cuda.DevicePtr // what splits leave for each other; reserved when first needed
 	finished   cuda.DevicePtr // a counter a pair of key head and sequence
 }
 
-// decodeShape names an instance of attend_decode: heads of up to dim columns,
+// decodeShape names an instance of attend_decode and of attend_rows: heads of up to dim columns,
 // so many query heads a block.
 type decodeShape struct{ dim, heads int }
 
@@ -56,10 +57,13 @@ func (k *attention) open(b *Backend) error {
 	if b.opt.Act == ops.F32 || info.Capability < tensorCores {
 		return nil
 	}
-	k.decode = map[decodeShape]*cuda.Function{}
+	k.decode, k.rows = map[decodeShape]*cuda.Function{}, map[decodeShape]*cuda.Function{}
 	for _, s := range decodeShapes {
-		name := fmt.Sprintf("attend_decode_%s_%d_%d", suffix(b.opt.Act), s.dim, s.heads)
-		if k.decode[s], err = b.kernel("attention", name); err != nil {
+		name := fmt.Sprintf("%s_%d_%d", suffix(b.opt.Act), s.dim, s.heads)
+		if k.decode[s], err = b.kernel("attention", "attend_decode_"+name); err != nil {
+			return err
+		}
+		if k.rows[s], err = b.kernel("attention", "attend_rows_"+name); err != nil {
 			return err
 		}
 	}
@@ -92,7 +96,9 @@ func attendArgsOf(out, q ops.Tensor, a *ops.Attention, c ops.Cache) attendArgs {
 }
 
 // Attend leaves sequences of one token to attend_decode and pieces of prompts
-// to attend_prompt; a batch may hold both. Types, sizes and addresses that the
+// to attend_prompt; a batch may hold both. A step that verifies drafts goes
+// to attend_rows, which reads a sequence's keys once for each of its tokens
+// but is split along the sequence. Types, sizes and addresses that the
 // tensor cores cannot take go to attend_plain.
 func (b *Backend) Attend(out, q ops.Tensor, a *ops.Attention, c ops.Cache) {
 	if b.later(&operation{kind: opAttend, out: out, in: [3]ops.Tensor{q}, attention: a, cache: c}) {
@@ -106,12 +112,16 @@ func (b *Backend) Attend(out, q ops.Tensor, a *ops.Attention, c ops.Cache) {
 		b.attendPlain(&args, q.Rows, a)
 		return
 	}
+	if b.verifies() {
+		b.attendSplit(b.attention.rows, &args, b.step.n, a)
+		return
+	}
 	single, tiles := true, 0
 	if b.step.pieces > 1 { // a decode step may be put off beyond its batch
 		single, tiles = workOf(b.step.batch.Start, promptShapeOf(a.HeadDim).queries)
 	}
 	if single {
-		b.attendDecode(&args, b.step.s, a)
+		b.attendSplit(b.attention.decode, &args, b.step.s, a)
 	}
 	if tiles > 0 {
 		b.attendPrompt(&args, tiles, a)
@@ -139,7 +149,7 @@ func (b *Backend) appendAttend(held, o *operation) bool {
 	if o.attention.Rotary != nil {
 		args.half, args.angles = int32(b.rotary.half), b.rotary.table.Ptr()
 	}
-	b.attendDecode(&args, b.step.s, o.attention)
+	b.attendSplit(b.attention.decode, &args, b.step.s, o.attention)
 	return true
 }
 
@@ -173,11 +183,13 @@ func (b *Backend) attendPlain(args *attendArgs, tokens int, a *ops.Attention) {
 	b.launch(b.attention.plain, cuda.Dim{X: a.Heads, Y: tokens}, cuda.Dim{X: plainThreads}, 0, p)
 }
 
-func (b *Backend) attendDecode(args *attendArgs, sequences int, a *ops.Attention) {
+// attendSplit launches attend_decode for so many sequences, or attend_rows for
+// so many tokens.
+func (b *Backend) attendSplit(kernels map[decodeShape]*cuda.Function, args *attendArgs, rows int, a *ops.Attention) {
 	k := &b.attention
 	shape, parts := decodeShapeOf(a)
 	pairs := a.KVHeads * parts
-	splits, minTiles := splitsOf(pairs*sequences, k.processors)
+	splits, minTiles := splitsOf(pairs*rows, k.processors)
 	cluster := 1
 	if k.clusters && splits >= maxCluster {
 		splits, cluster = splits/maxCluster*maxCluster, maxCluster
@@ -191,11 +203,11 @@ func (b *Backend) attendDecode(args *attendArgs, sequences int, a *ops.Attention
 	args.scratch, args.finished = k.scratch, k.finished
 	args.splits, args.minTiles, args.cluster = int32(splits), int32(minTiles), int32(cluster)
 	p := cuda.Struct(cuda.Struct(b.parameters(), *args), b.step.metadata)
-	l := cuda.Launch{Grid: cuda.Dim{X: pairs, Y: sequences, Z: splits}, Block: cuda.Dim{X: decodeThreads}, Overlap: true}
+	l := cuda.Launch{Grid: cuda.Dim{X: pairs, Y: rows, Z: splits}, Block: cuda.Dim{X: decodeThreads}, Overlap: true}
 	if cluster > 1 {
 		l.Cluster = cuda.Dim{Z: cluster}
 	}
-	b.start(k.decode[shape], l, p)
+	b.start(kernels[shape], l, p)
 }
 
 // reserveSplits takes the memory that blocks which share a sequence need.

@@ -41,9 +41,10 @@ func (a attendCase) work() int {
 
 // batch returns a step of the case, with pages in an order of their own.
 func (a attendCase) batch(perm func(n int) []int) *ops.Batch {
-	b := &ops.Batch{Start: []int32{0}}
+	b := &ops.Batch{Start: []int32{0}, Decoding: true}
 	total := 0
 	for _, s := range a.spans {
+		b.Decoding = b.Decoding && s.tokens <= shortPiece
 		pages := (s.past + s.tokens + a.page - 1) / a.page
 		b.MaxPages = max(b.MaxPages, pages)
 		total += pages
@@ -71,6 +72,9 @@ func (a attendCase) batch(perm func(n int) []int) *ops.Batch {
 // decoding are lengths around the borders of tiles, pages and splits.
 var decoding = []span{{0, 1}, {14, 1}, {15, 1}, {16, 1}, {99, 1}, {512, 1}}
 
+// drafts are sequences that bring a few tokens each, around the same borders.
+var drafts = []span{{0, 3}, {14, 1}, {12, 4}, {15, 2}, {99, 8}, {500, 16}}
+
 // pieces mixes pieces of prompts and single tokens.
 var pieces = []span{{0, 17}, {5, 1}, {30, 70}, {3, 2}, {0, 129}, {100, 1}}
 
@@ -81,26 +85,31 @@ func attendCases() []attendCase {
 			page, margin := 8<<((i+k)%2), 8*((i+k)%3)
 			out = append(out,
 				attendCase{2 * ratio, 2, dim, page, 0, margin, decoding},
+				attendCase{2 * ratio, 2, dim, page, 0, margin, drafts},
 				attendCase{2 * ratio, 2, dim, page, 0, margin, pieces})
 		}
 	}
 	for _, window := range []int{1, 3, 8, 16, 17, 64, 100} {
 		out = append(out,
 			attendCase{6, 2, 64, 16, window, 0, decoding},
+			attendCase{6, 2, 64, 16, window, 0, drafts},
 			attendCase{6, 2, 64, 16, window, 0, pieces},
 			attendCase{2, 1, 192, 8, window, 8, pieces})
 	}
 	for _, page := range []int{1, 4, 5, 64} {
-		out = append(out, attendCase{6, 3, 40, page, 0, 0, decoding}, attendCase{6, 3, 40, page, 0, 0, pieces})
+		out = append(out, attendCase{6, 3, 40, page, 0, 0, decoding}, attendCase{6, 3, 40, page, 0, 0, drafts}, attendCase{6, 3, 40, page, 0, 0, pieces})
 	}
 	for _, heads := range []int{7, 12, 16, 20} {
 		for _, dim := range []int{64, 128, 192} {
-			out = append(out, attendCase{heads, 1, dim, 16, 0, 0, decoding})
+			out = append(out, attendCase{heads, 1, dim, 16, 0, 0, decoding}, attendCase{heads, 1, dim, 16, 0, 0, drafts})
 		}
 	}
 	return append(out,
 		attendCase{6, 2, 64, 16, 0, 3, decoding},
 		attendCase{6, 2, 64, 16, 0, 3, pieces},
+		attendCase{6, 2, 64, 16, 0, 3, drafts},
+		attendCase{24, 8, 128, 16, 0, 0, []span{{4096, 8}}},
+		attendCase{32, 2, 128, 16, 0, 0, []span{{2000, 16}, {31, 1}}},
 		attendCase{24, 8, 128, 16, 0, 0, []span{{4096, 1}}},
 		attendCase{24, 8, 128, 16, 0, 0, []span{{4096, 1}, {15, 1}, {2000, 1}}},
 		attendCase{24, 8, 128, 16, 0, 0, []span{{4000, 97}, {1, 1}, {600, 1}}},
@@ -126,7 +135,7 @@ func TestAttend(t *testing.T) {
 	for _, act := range activationTypes {
 		t.Run(act.String(), func(t *testing.T) {
 			c := compareSplit(t, act)
-			for _, a := range affordable(4, attendCases(), attendCase.work) {
+			for _, a := range some(affordable(4, attendCases(), attendCase.work), 11) {
 				c.attend(a)
 			}
 		})
@@ -189,7 +198,7 @@ func watchAttention(f *cudatest.Fake, seen *[]string) {
 	sizes := []int{int(unsafe.Sizeof(attendArgs{})), int(unsafe.Sizeof(metadata{}))}
 	names := []string{"attend_plain_bf16"}
 	for _, s := range decodeShapes {
-		names = append(names, fmt.Sprintf("attend_decode_bf16_%d_%d", s.dim, s.heads))
+		names = append(names, fmt.Sprintf("attend_decode_bf16_%d_%d", s.dim, s.heads), fmt.Sprintf("attend_rows_bf16_%d_%d", s.dim, s.heads))
 	}
 	for _, dim := range promptDims {
 		names = append(names, fmt.Sprintf("attend_prompt_bf16_%d", dim))
@@ -219,6 +228,8 @@ func TestAttendLaunches(t *testing.T) {
 	}{
 		{attendCase{24, 8, 128, 16, 0, 0, []span{{99, 1}}}, []string{fmt.Sprintf("attend_decode_bf16_128_8 [8 1 %d] 128", splits(8))}},
 		{attendCase{32, 2, 128, 16, 0, 8, []span{{99, 1}, {5, 1}}}, []string{fmt.Sprintf("attend_decode_bf16_128_16 [2 2 %d] 128", splits(4))}},
+		{attendCase{24, 8, 128, 16, 0, 0, []span{{99, 4}, {7, 1}}}, []string{fmt.Sprintf("attend_rows_bf16_128_8 [8 5 %d] 128", splits(40))}},
+		{attendCase{24, 8, 128, 16, 0, 0, []span{{99, 17}}}, []string{"attend_prompt_bf16_128 [24 1 1] 256"}},
 		{attendCase{4, 2, 12, 16, 0, 0, []span{{99, 1}, {0, 2}}}, []string{"attend_plain_bf16 [4 3 1] 128"}},
 		{attendCase{4, 2, 64, 16, 0, 3, []span{{99, 1}}}, []string{"attend_plain_bf16 [4 1 1] 128"}},
 		{attendCase{4, 2, 64, 16, 0, 0, []span{{0, 129}, {0, 2}}}, []string{"attend_prompt_bf16_64 [4 3 1] 256"}},
@@ -255,6 +266,7 @@ func TestAttendLaunches(t *testing.T) {
 func TestAttendDoesNotAllocate(t *testing.T) {
 	m := newHot(t, onFake(t, roomy(t), Options{Act: ops.BF16}))
 	m.step()
+	begin(t, m.Backend, []int32{0, 1, 3})
 	h, x, q := m.h.Top(3), m.x.Top(3), m.qkv.Top(3).Columns(0, 64)
 	one := testing.AllocsPerRun(50, func() { m.Norm(h, x, m.norm) })
 	two := testing.AllocsPerRun(50, func() { m.Attend(h, q, m.attention, m.cache) })
@@ -276,6 +288,7 @@ func TestAttendParameters(t *testing.T) {
 	}{
 		{b.attention.plain, []int{int(unsafe.Sizeof(attendArgs{})), int(unsafe.Sizeof(metadata{}))}},
 		{b.attention.decode[decodeShape{128, 8}], []int{int(unsafe.Sizeof(attendArgs{})), int(unsafe.Sizeof(metadata{}))}},
+		{b.attention.rows[decodeShape{128, 8}], []int{int(unsafe.Sizeof(attendArgs{})), int(unsafe.Sizeof(metadata{}))}},
 		{b.prompt.kernels[128], []int{int(unsafe.Sizeof(attendArgs{})), int(unsafe.Sizeof(metadata{}))}},
 		{b.sampler.kernel, []int{int(unsafe.Sizeof(sampleArgs{}))}},
 	} {

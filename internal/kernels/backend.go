@@ -14,6 +14,7 @@ type Options struct {
 	Act        ops.DType // of activations, caches and linear layers: BF16, F16 or F32
 	ArenaBytes int64     // a hint: what will be asked for in all; 0: unknown
 	CublasDirs []string  // folders to look for cuBLASLt in, before the usual ones
+	NoLibrary  bool      // go without cuBLASLt although it may be there
 	Readers    int       // goroutines that read weights; 0: one for every core, 16 at most
 	Eager      bool      // launch kernels one by one, without graphs
 	Unfused    bool      // a kernel for each operation
@@ -29,6 +30,7 @@ type Backend struct {
 	err    error // the first since the last report
 
 	images images
+	opened [parts]bool
 	arena  arena
 	loader loader
 	step   step
@@ -78,12 +80,43 @@ type family interface {
 	close() error          // gives back what the backend's arena does not hold
 }
 
-func (b *Backend) families() []family {
-	return []family{
-		&b.embedding, &b.norm, &b.rotary, &b.elements, &b.linear, &b.gemm, &b.attention, &b.prompt, &b.sampler,
-		&b.mamba, &b.convolution, &b.scan, &b.chunks, &b.gatedNorm, &b.routing, &b.experts,
-		&b.making, &b.hosts,
+// part is a set of families that not every model needs: their code is loaded
+// when a model asks for the memory that they work on.
+type part uint8
+
+const (
+	recurrences   part = iota // of Mamba-2: State
+	mixtures                  // of experts: Routes
+	randomWeights             // Weights that are made up
+	parts
+)
+
+// common lists the families that every model needs.
+func (b *Backend) common() []family {
+	return []family{&b.embedding, &b.norm, &b.rotary, &b.elements, &b.linear, &b.gemm, &b.attention, &b.prompt, &b.sampler, &b.hosts}
+}
+
+// of lists the families of a part.
+func (b *Backend) of(p part) []family {
+	return [parts][]family{
+		recurrences:   {&b.mamba, &b.convolution, &b.scan, &b.chunks, &b.gatedNorm},
+		mixtures:      {&b.routing, &b.experts},
+		randomWeights: {&b.making},
+	}[p]
+}
+
+// need opens the families of a part, once.
+func (b *Backend) need(p part) error {
+	if b.opened[p] {
+		return nil
 	}
+	for _, f := range b.of(p) {
+		if err := f.open(b); err != nil {
+			return err
+		}
+	}
+	b.opened[p] = true
+	return nil
 }
 
 func (b *Backend) open() error {
@@ -91,7 +124,7 @@ func (b *Backend) open() error {
 	if b.stream, err = b.dev.NewStream(0); err != nil {
 		return err
 	}
-	for _, f := range b.families() {
+	for _, f := range b.common() {
 		if err := f.open(b); err != nil {
 			return err
 		}
@@ -108,7 +141,13 @@ func (b *Backend) Close() error {
 		errs = append(errs, b.stream.Synchronize())
 	}
 	errs = append(errs, b.graphs.clear())
-	for _, f := range b.families() {
+	for p := range parts {
+		for _, f := range b.of(p) {
+			errs = append(errs, f.close())
+		}
+		b.opened[p] = false
+	}
+	for _, f := range b.common() {
 		errs = append(errs, f.close())
 	}
 	errs = append(errs, b.step.close(), b.arena.close(), b.images.close())

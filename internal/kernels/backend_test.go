@@ -77,6 +77,78 @@ func TestCloseGivesAllBack(t *testing.T) {
 	}
 }
 
+// TestCodeOnDemand: a model loads the code of the operations that it needs, each
+// source once.
+func TestCodeOnDemand(t *testing.T) {
+	f := roomy(t)
+	registerAll(t, f)
+	dev := f.Device(t)
+	defer dev.Close()
+	loads := func() int { return f.Calls("cuModuleLoadDataEx") }
+	b, err := New(dev, Options{Act: ops.BF16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	const common = 10
+	if loads() != common {
+		t.Errorf("a backend has loaded %d modules, want %d", loads(), common)
+	}
+	weights := ops.Stored{Name: "w", Type: ops.BF16, Rows: 8, Cols: 8, Random: &ops.Random{Scale: 1}}
+	for _, c := range []struct {
+		name    string
+		ask     func() error
+		modules int
+	}{
+		{"a cache", func() error { _, err := b.Cache(1, 16, 1, 64); return err }, 0},
+		{"a state", func() error { _, err := b.State(ops.F32, 1, 64); return err }, 5},
+		{"routes", func() error {
+			_, err := b.Routes(ops.Mixture{Rows: 1, TopK: 1, Experts: 2, Width: 8, Out: 8})
+			return err
+		}, 2},
+		{"random weights", func() error { _, err := b.Weights([]ops.Stored{weights}); return err }, 1},
+	} {
+		for i := range 2 {
+			before := loads()
+			if err := c.ask(); err != nil {
+				t.Fatal(err)
+			}
+			if i > 0 {
+				c.modules = 0
+			}
+			if got := loads() - before; got != c.modules {
+				t.Errorf("%s, time %d: loaded %d modules, want %d", c.name, i+1, got, c.modules)
+			}
+		}
+	}
+}
+
+// TestCodeFails: code that cannot be loaded is the error of what asked for it.
+func TestCodeFails(t *testing.T) {
+	f := roomy(t)
+	registerAll(t, f)
+	dev := f.Device(t)
+	defer dev.Close()
+	b, err := New(dev, Options{Act: ops.BF16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	f.Fail("cuModuleLoadDataEx", 1, 2)
+	if _, err := b.State(ops.F32, 1, 64); !errors.Is(err, cuda.ErrOutOfMemory) || !strings.Contains(err.Error(), "kernels: image ") {
+		t.Errorf("a state: got %v, want the image and out of memory", err)
+	}
+	f.Fail("cuModuleLoadDataEx", 0, 2)
+	if _, err := b.Routes(ops.Mixture{Rows: 1, TopK: 1, Experts: 2, Width: 8, Out: 8}); !errors.Is(err, cuda.ErrOutOfMemory) {
+		t.Errorf("routes: got %v, want out of memory", err)
+	}
+	f.Fail("cuModuleLoadDataEx", 0, 2)
+	weights := ops.Stored{Name: "w", Type: ops.BF16, Rows: 8, Cols: 8, Random: &ops.Random{Scale: 1}}
+	if _, err := b.Weights([]ops.Stored{weights}); !errors.Is(err, cuda.ErrOutOfMemory) {
+		t.Errorf("random weights: got %v, want out of memory", err)
+	}
+}
+
 // hot is what a step of a dense model calls, without products and attention.
 type hot struct {
 	*Backend

@@ -43,6 +43,16 @@ type staging struct {
 	copied *cuda.Event
 }
 
+// shortPiece is the most tokens of a piece that is treated like so many single
+// tokens.
+const shortPiece = 16
+
+// verifies reports whether the step decodes, with a few tokens of some sequence:
+// its newest one, and a draft of what follows.
+func (b *Backend) verifies() bool {
+	return b.step.batch.Decoding && b.step.pieces > 1 && b.step.pieces <= shortPiece
+}
+
 // stagings is the number of steps that may be under way at once.
 const stagings = 4
 

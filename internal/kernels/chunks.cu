@@ -21,7 +21,8 @@
 //   chunk_join    the state before each segment
 //   chunk_scan    y, and the state after the last segment
 //
-// and chunk_scan alone where no piece has more than one.
+// and chunk_scan alone where no piece has more than one. The names of the last
+// two end in the type of the state in memory, float32 or f16.
 #include "mma.cuh"
 #include "scan.cuh"
 
@@ -250,6 +251,19 @@ template <int N, int TILES> struct Outputs {
     }
 };
 
+// load_two and load_four read neighbouring values of a state, store_two writes
+// them.
+__device__ __forceinline__ float2 load_two(const float *p) { return __ldcg((const float2 *)p); }
+__device__ __forceinline__ float2 load_two(const f16 *p) { return unpack2<f16>(__ldcg((const unsigned int *)p)); }
+__device__ __forceinline__ float4 load_four(const float *p) { return __ldcg((const float4 *)p); }
+__device__ __forceinline__ float4 load_four(const f16 *p) {
+    const uint2 u = __ldcg((const uint2 *)p);
+    const float2 low = unpack2<f16>(u.x), high = unpack2<f16>(u.y);
+    return make_float4(low.x, low.y, high.x, high.y);
+}
+__device__ __forceinline__ void store_two(float *p, float a, float b) { *(float2 *)p = make_float2(a, b); }
+__device__ __forceinline__ void store_two(f16 *p, float a, float b) { *(uint32_t *)p = pack2<f16>(a, b); }
+
 // State is a warp's columns of the block's rows of the state. Lane 4g+t has
 // rows 16i + g and 8 on, at columns 8j + 2t and the next one of the warp's.
 template <int N, int TILES> struct State {
@@ -264,32 +278,32 @@ template <int N, int TILES> struct State {
     }
 
     // at returns the place of two values, or null beyond the rows.
-    static __device__ __forceinline__ float2 *at(float *base, const Work &w, int i, int j, int h, int warp, int lane) {
+    template <class H> static __device__ __forceinline__ H *at(H *base, const Work &w, int i, int j, int h, int warp, int lane) {
         const int row = 16 * i + (lane >> 2) + 8 * h;
-        return row < w.rows ? (float2 *)(base + (long long)(w.row + row) * N + warp * (N / 4) + 8 * j + 2 * (lane & 3)) : nullptr;
+        return row < w.rows ? base + (long long)(w.row + row) * N + warp * (N / 4) + 8 * j + 2 * (lane & 3) : nullptr;
     }
 
-    __device__ __forceinline__ void load(float *base, const Work &w, int warp, int lane) {
+    template <class H> __device__ __forceinline__ void load(H *base, const Work &w, int warp, int lane) {
 #pragma unroll
         for (int i = 0; i < TILES; i++)
 #pragma unroll
             for (int j = 0; j < COLUMNS; j++)
 #pragma unroll
                 for (int h = 0; h < 2; h++) {
-                    const float2 *from = at(base, w, i, j, h, warp, lane);
-                    const float2 v = from ? __ldcg(from) : make_float2(0.f, 0.f);
+                    const H *from = at(base, w, i, j, h, warp, lane);
+                    const float2 v = from ? load_two(from) : make_float2(0.f, 0.f);
                     s[i][j][2 * h] = v.x, s[i][j][2 * h + 1] = v.y;
                 }
     }
 
-    __device__ __forceinline__ void store(float *base, const Work &w, int warp, int lane) const {
+    template <class H> __device__ __forceinline__ void store(H *base, const Work &w, int warp, int lane) const {
 #pragma unroll
         for (int i = 0; i < TILES; i++)
 #pragma unroll
             for (int j = 0; j < COLUMNS; j++)
 #pragma unroll
                 for (int h = 0; h < 2; h++)
-                    if (float2 *to = at(base, w, i, j, h, warp, lane)) *to = make_float2(s[i][j][2 * h], s[i][j][2 * h + 1]);
+                    if (H *to = at(base, w, i, j, h, warp, lane)) store_two(to, s[i][j][2 * h], s[i][j][2 * h + 1]);
     }
 
     // publish leaves the state for the products of the next chunk.
@@ -345,7 +359,7 @@ template <int N, int TILES> struct State {
     }
 };
 
-template <int N, int TILES, bool OUTPUTS>
+template <int N, int TILES, bool OUTPUTS, class H>
 __device__ __forceinline__ void chunk_scan(const Scan &a, const Step &step, const Segments &cut) {
     using S = Shared<N, TILES, OUTPUTS>;
     extern __shared__ __align__(128) unsigned char memory[];
@@ -360,7 +374,8 @@ __device__ __forceinline__ void chunk_scan(const Scan &a, const Step &step, cons
     }
     const Work w = work_of(a, cut.slices, TILES);
     const long long size = (long long)a.heads * a.head_dim * N;
-    float *const own = a.state + step.slots[segment.sequence] * size, *const split = cut.states + segment.slot * size;
+    H *const own = (H *)a.state + step.slots[segment.sequence] * size;
+    float *const split = cut.states + segment.slot * size;
     State<N, TILES> state;
     state.clear();
     dependency_wait();
@@ -405,13 +420,14 @@ __device__ __forceinline__ void chunk_scan(const Scan &a, const Step &step, cons
         if constexpr (OUTPUTS) state.publish(shared, warp, lane);
     }
     if (OUTPUTS && !ends) return;
-    state.store(OUTPUTS ? own : split, w, warp, lane);
+    if constexpr (OUTPUTS) state.store(own, w, warp, lane);
+    else state.store(split, w, warp, lane);
     if (!OUTPUTS && threadIdx.x == 0) cut.decays[segment.slot * a.heads + w.head] = decayed;
 }
 
 // chunk_join: a thread for four columns of a state (x), a sequence whose piece
 // is cut (y). What the segments have added becomes the states before them.
-extern "C" __global__ void __launch_bounds__(THREADS) chunk_join(Scan a, Step step, Segments cut) {
+template <class H> __device__ __forceinline__ void chunk_join(const Scan &a, const Step &step, const Segments &cut) {
     dependency_launch();
     const Segment segment = find(step, cut.length, SEQUENCES, blockIdx.y, threadIdx.x & 31);
     dependency_wait();
@@ -419,7 +435,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) chunk_join(Scan a, Step st
     if (segment.count == 0 || i >= size) return;
     const int head = int(i / ((long long)a.head_dim * a.size));
     float4 run = make_float4(0.f, 0.f, 0.f, 0.f);
-    if (step.positions[segment.first] != 0) run = __ldcg((const float4 *)(a.state + step.slots[segment.sequence] * size + i));
+    if (step.positions[segment.first] != 0) run = load_four((const H *)a.state + step.slots[segment.sequence] * size + i);
     for (int k = 0; k < segment.of; k++) {
         float4 *const at = (float4 *)(cut.states + (segment.slot + k) * size + i);
         const bool more = k + 1 < segment.of;
@@ -432,13 +448,21 @@ extern "C" __global__ void __launch_bounds__(THREADS) chunk_join(Scan a, Step st
     }
 }
 
-#define CHUNKS(N, TILES)                                                                                                      \
-    extern "C" __global__ void __launch_bounds__(THREADS, 2) chunk_states_##N##_##TILES(Scan a, Step step, Segments cut) { \
-        chunk_scan<N, TILES, false>(a, step, cut);                                                                            \
-    }                                                                                                                         \
-    extern "C" __global__ void __launch_bounds__(THREADS, 2) chunk_scan_##N##_##TILES(Scan a, Step step, Segments cut) {   \
-        chunk_scan<N, TILES, true>(a, step, cut);                                                                             \
+#define JOIN(STATE, H) \
+    extern "C" __global__ void __launch_bounds__(THREADS) chunk_join_##STATE(Scan a, Step step, Segments cut) { chunk_join<H>(a, step, cut); }
+JOIN(f32, float)
+JOIN(f16, f16)
+
+#define CHUNK_SCAN(N, TILES, STATE, H)                                                                                                 \
+    extern "C" __global__ void __launch_bounds__(THREADS, 2) chunk_scan_##N##_##TILES##_##STATE(Scan a, Step step, Segments cut) {   \
+        chunk_scan<N, TILES, true, H>(a, step, cut);                                                                                   \
     }
+#define CHUNKS(N, TILES)                                                                                                             \
+    extern "C" __global__ void __launch_bounds__(THREADS, 2) chunk_states_##N##_##TILES(Scan a, Step step, Segments cut) {           \
+        chunk_scan<N, TILES, false, float>(a, step, cut);                                                                            \
+    }                                                                                                                                \
+    CHUNK_SCAN(N, TILES, f32, float)                                                                                                 \
+    CHUNK_SCAN(N, TILES, f16, f16)
 CHUNKS(64, 4)
 CHUNKS(128, 4)
 CHUNKS(128, 5)

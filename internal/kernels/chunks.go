@@ -10,8 +10,8 @@ import (
 // chunks holds the kernels of chunks.cu: the recurrence of Mamba-2 in matrix
 // form.
 type chunks struct {
-	shapes     []chunkKernels // none but for BF16 on tensor cores
-	join       *cuda.Function
+	shapes     []chunkKernels               // none but for BF16 on tensor cores
+	join       map[ops.DType]*cuda.Function // by the type of the state
 	processors int
 	scratch    cuda.DevicePtr // states of segments, reserved when first needed
 	room       int64          // bytes of scratch
@@ -21,9 +21,13 @@ type chunks struct {
 // a head that a block takes.
 type chunkShape struct{ state, tiles int }
 
+// String names the shape as kernels do.
+func (s chunkShape) String() string { return fmt.Sprintf("%d_%d", s.state, s.tiles) }
+
 type chunkKernels struct {
 	chunkShape
-	states, scan *cuda.Function
+	states *cuda.Function
+	scan   map[ops.DType]*cuda.Function // by the type of the state
 }
 
 var chunkShapes = []chunkShape{{64, 4}, {128, 5}, {128, 4}, {256, 2}}
@@ -45,19 +49,24 @@ func (k *chunks) open(b *Backend) (err error) {
 	if b.opt.Act != ops.BF16 || info.Capability < tensorCores {
 		return nil
 	}
-	if k.join, err = b.kernel("chunks", "chunk_join"); err != nil {
-		return err
+	k.join = map[ops.DType]*cuda.Function{}
+	for _, t := range stateTypes {
+		if k.join[t], err = b.kernel("chunks", "chunk_join_"+suffix(t)); err != nil {
+			return err
+		}
 	}
 	for _, s := range chunkShapes {
 		if s.shared(true) > info.SharedOptIn {
 			continue
 		}
-		c := chunkKernels{chunkShape: s}
-		if c.states, err = b.chunkKernel("states", s, false); err != nil {
+		c := chunkKernels{chunkShape: s, scan: map[ops.DType]*cuda.Function{}}
+		if c.states, err = b.chunkKernel("chunk_states_"+s.String(), s, false); err != nil {
 			return err
 		}
-		if c.scan, err = b.chunkKernel("scan", s, true); err != nil {
-			return err
+		for _, t := range stateTypes {
+			if c.scan[t], err = b.chunkKernel("chunk_scan_"+s.String()+"_"+suffix(t), s, true); err != nil {
+				return err
+			}
 		}
 		k.shapes = append(k.shapes, c)
 	}
@@ -65,7 +74,7 @@ func (k *chunks) open(b *Backend) (err error) {
 }
 
 func (b *Backend) chunkKernel(name string, s chunkShape, outputs bool) (*cuda.Function, error) {
-	f, err := b.kernel("chunks", fmt.Sprintf("chunk_%s_%d_%d", name, s.state, s.tiles))
+	f, err := b.kernel("chunks", name)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +169,7 @@ type segmentArgs struct {
 }
 
 // scanChunks runs the recurrence over pieces of more than one token.
-func (b *Backend) scanChunks(args *scanArgs, s *ops.SSM, k chunkKernels, w chunkWork) {
+func (b *Backend) scanChunks(args *scanArgs, s *ops.SSM, state ops.DType, k chunkKernels, w chunkWork) {
 	cut := segmentArgs{length: int32(w.length), slices: int32(k.slices(s.HeadDim))}
 	blocks := s.Heads * int(cut.slices)
 	launch := func(f *cuda.Function, grid cuda.Dim, shared int) {
@@ -178,9 +187,9 @@ func (b *Backend) scanChunks(args *scanArgs, s *ops.SSM, k chunkKernels, w chunk
 		cut.states = b.chunks.scratch
 		cut.decays = cut.states + cuda.DevicePtr(states)
 		launch(k.states, cuda.Dim{X: blocks, Y: w.cut}, k.shared(false))
-		launch(b.chunks.join, cuda.Dim{X: (size/4 + chunkThreads - 1) / chunkThreads, Y: w.pieces}, 0)
+		launch(b.chunks.join[state], cuda.Dim{X: (size/4 + chunkThreads - 1) / chunkThreads, Y: w.pieces}, 0)
 	}
-	launch(k.scan, cuda.Dim{X: blocks, Y: w.segments}, k.shared(true))
+	launch(k.scan[state], cuda.Dim{X: blocks, Y: w.segments}, k.shared(true))
 }
 
 // reserveSegments makes room for the states of segments: as much for all

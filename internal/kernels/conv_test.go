@@ -57,15 +57,41 @@ func (c *comparison) recurrent(steps []brought, run func(b *ops.Batch)) {
 			}
 			b.Start, b.Slots, b.Pages = append(b.Start, int32(len(b.Tokens))), append(b.Slots, int32(slot)), append(b.Pages, 0)
 		}
+		b.Decoding = c.rng.IntN(2) == 0 // what it is said to be for does not matter
 		c.begin(b)
 		run(b)
 	}
 }
 
 // staleState places a state that holds stale values.
-func (c *comparison) staleState(cols int) both {
+func (c *comparison) staleState(kept ops.DType, cols int) both {
 	c.Helper()
-	return c.place(ops.F32, recurrentSlots, cols, 0, slices.Repeat([]float32{stale}, recurrentSlots*cols))
+	return c.stateOf(kept, recurrentSlots, cols)
+}
+
+// stateOf places a state of so many sequences, of a type on both sides.
+func (c *comparison) stateOf(kept ops.DType, slots, cols int) both {
+	c.Helper()
+	old := float32(stale)
+	if kept == ops.F16 {
+		old = 3e4 // a large one
+	}
+	values := slices.Repeat([]float32{old}, slots*cols)
+	x := c.place(kept, slots, cols, 0, values)
+	var err error
+	x.cpu, err = c.cpu.State(kept, slots, cols)
+	c.must(err)
+	convert(hostBytes(x.cpu), kept, bytesOf(values), ops.F32)
+	return x
+}
+
+// follow gives the CPU the device's state: where two sums are rounded to 16 bits
+// they may part, by a unit in the last place.
+func (c *comparison) follow(x both) {
+	c.Helper()
+	if x.dev.Type != ops.F32 {
+		convert(hostBytes(x.cpu), x.dev.Type, bytesOf(c.read(x.dev)), ops.F32)
+	}
 }
 
 // TestConvolve compares results and windows with the CPU. The terms of a sum may
@@ -96,7 +122,7 @@ func (c *comparison) convolution(channels, kernel, margin int, bias bool) {
 	if bias {
 		dev.Bias, cpu.Bias = c.vector(biases)
 	}
-	window := c.staleState((kernel - 1) * channels)
+	window := c.staleState(ops.F32, (kernel-1)*channels)
 	step, largest := 0, 0.0 // of all inputs: windows hold those of earlier steps
 	c.recurrent(mixedSteps, func(b *ops.Batch) {
 		x, out := c.random(c.opt.Act, len(b.Tokens), channels, margin), c.random(c.opt.Act, len(b.Tokens), channels, 2*margin)

@@ -36,18 +36,21 @@ func (h *hosts) find(t ops.Tensor) (p *cuda.Pinned, at int) {
 }
 
 // HostState reserves pinned memory, so that copies run beside the program.
-func (b *Backend) HostState(rows, cols int) (ops.Tensor, error) {
-	t := ops.Tensor{Type: ops.F32, Rows: rows, Cols: cols, Stride: cols}
-	if rows*cols == 0 {
-		return t, nil
+func (b *Backend) HostState(t ops.DType, rows, cols int) (ops.Tensor, error) {
+	x := ops.Tensor{Type: t, Rows: rows, Cols: cols, Stride: cols}
+	if !isState(t) {
+		return x, fmt.Errorf("kernels: a state of type %s, want F32 or F16", t)
 	}
-	p, err := b.dev.AllocHost(rows*cols*ops.F32.Size(), false)
+	if rows*cols == 0 {
+		return x, nil
+	}
+	p, err := b.dev.AllocHost(rows*cols*t.Size(), false)
 	if err != nil {
-		return t, fmt.Errorf("kernels: %s in host memory: %w", t, err)
+		return x, fmt.Errorf("kernels: %s in host memory: %w", x, err)
 	}
 	b.hosts.pinned = append(b.hosts.pinned, p)
-	t.Addr = unsafe.Pointer(unsafe.SliceData(p.Bytes()))
-	return t, nil
+	x.Addr = unsafe.Pointer(unsafe.SliceData(p.Bytes()))
+	return x, nil
 }
 
 // Copy puts the copy into the stream.

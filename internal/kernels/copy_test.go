@@ -19,11 +19,11 @@ func TestCopy(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	state, err := d.State(rows, cols)
+	state, err := d.State(ops.F32, rows, cols)
 	must(err)
-	host, err := d.HostState(3, cols)
+	host, err := d.HostState(ops.F32, 3, cols)
 	must(err)
-	other, err := d.HostState(2, cols)
+	other, err := d.HostState(ops.F32, 2, cols)
 	must(err)
 	want := make([]float32, rows*cols)
 	for i := range want {
@@ -54,7 +54,7 @@ func TestCopy(t *testing.T) {
 	if err := d.wait(); err == nil {
 		t.Error("a copy within host memory has no error")
 	}
-	if empty, err := d.HostState(0, cols); err != nil || empty.Present() {
+	if empty, err := d.HostState(ops.F32, 0, cols); err != nil || empty.Present() {
 		t.Errorf("got %v and %v for no rows, want nothing", empty, err)
 	}
 }

@@ -11,7 +11,7 @@ import (
 type library struct {
 	blas    *cuda.BLAS            // nil: absent
 	refused map[cuda.Product]bool // what it cannot do
-	missing error                 // why it is absent
+	missing error                 // why it is absent, or not used
 	version string
 }
 
@@ -21,8 +21,15 @@ const (
 	libraryWorkspaceLarge = 32 << 20 // on Hopper and later
 )
 
+// errNotWanted is why the library is not used although it may be there.
+var errNotWanted = errors.New("kernels: cuBLASLt is not to be used")
+
 // open looks for the library. Going without it is no error.
 func (l *library) open(b *Backend) error {
+	if b.opt.NoLibrary {
+		l.missing = errNotWanted
+		return nil
+	}
 	lib, err := b.dev.Driver().LoadBLASLt(b.opt.CublasDirs)
 	if errors.Is(err, cuda.ErrNoLibrary) {
 		l.missing = err
@@ -41,6 +48,16 @@ func (l *library) open(b *Backend) error {
 	l.version = lib.Version()
 	l.refused = map[cuda.Product]bool{}
 	return nil
+}
+
+// Library names the library that computes products of many tokens, or says why
+// the kernels of this package do.
+func (b *Backend) Library() (name string, missing error) {
+	l := &b.gemm.library
+	if l.blas == nil {
+		return "", l.missing
+	}
+	return "cuBLASLt " + l.version, nil
 }
 
 func (l *library) close() error {

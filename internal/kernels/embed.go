@@ -18,7 +18,8 @@ func (k *embedding) open(b *Backend) (err error) {
 func (k *embedding) close() error { return nil }
 
 // Embed writes row Tokens[i] of table [vocabulary, width], of the activation
-// type, to out[i] [width], float32.
+// type, to out[i] [width], float32. Ids that Sample has chosen are taken from
+// where its kernel left them.
 func (b *Backend) Embed(out, table ops.Tensor) {
 	if b.later(&operation{kind: opEmbed, out: out, in: [3]ops.Tensor{table}}) {
 		return
@@ -31,7 +32,7 @@ func (b *Backend) Embed(out, table ops.Tensor) {
 	if v := 16 / table.Type.Size(); divides(v, out) && divides(v, table) {
 		f, unit = b.embedding.fast, v
 	}
-	args := b.stepParameters().Ptr(address(out)).Ptr(address(table)).Int(n).Int(out.Cols).Int(out.Stride)
+	args := b.stepParameters().Ptr(b.sampler.chosen()).Ptr(address(out)).Ptr(address(table)).Int(n).Int(out.Cols).Int(out.Stride)
 	b.launch(f, overRows(n, out.Cols, 128*unit), cuda.Dim{X: 128}, 0, args)
 }
 

@@ -8,8 +8,8 @@ import (
 	"github.com/godwit-llm/godwit/internal/ops"
 )
 
-// graphs holds decode steps – a token of each sequence – as CUDA graphs: one
-// launch takes the place of hundreds.
+// graphs holds decode steps – a token of each sequence, or a few of one – as CUDA
+// graphs: one launch takes the place of hundreds.
 //
 // The first step of a size runs as usual, and reserves what it needs. So does
 // the second, whose operations are noted; Sample then has the driver record
@@ -20,7 +20,7 @@ import (
 // slow to come, never wrong.
 //
 // A graph holds addresses and launch shapes. Of the batch, they depend on the
-// numbers of tokens and outputs; the rest of the batch lies on the device. What
+// numbers of tokens, sequences and outputs; the rest of the batch lies on the device. What
 // else they depend on is in place after the first step of a size, or replaced
 // under step.moved, which makes all graphs void.
 type graphs struct {
@@ -47,7 +47,7 @@ const (
 const mostGraphs = 64
 
 // stepSize is what the launches of a decode step depend on.
-type stepSize struct{ tokens, outputs int }
+type stepSize struct{ tokens, sequences, outputs int }
 
 // recorded is what is known of the decode steps of a size.
 type recorded struct {
@@ -101,6 +101,44 @@ const (
 	opMamba
 )
 
+// same reports whether two operations are of one kind and have the same
+// operands. It looks at those that the kind has: comparing whole structs was
+// half of what an operation that is put off costs the host.
+func (o *operation) same(p *operation) bool {
+	if o.kind != p.kind || o.out != p.out || o.in[0] != p.in[0] {
+		return false
+	}
+	switch o.kind {
+	case opEmbed, opGather:
+		return true
+	case opNorm:
+		return o.norm == p.norm
+	case opLinear:
+		return o.linear == p.linear && o.epilogue == p.epilogue
+	case opMultiply:
+		return o.in[1] == p.in[1] && o.act == p.act
+	case opAngles:
+		return o.rotary == p.rotary
+	case opAppend:
+		return o.in == p.in && o.attention == p.attention && o.cache == p.cache
+	case opAttend:
+		return o.attention == p.attention && o.cache == p.cache
+	case opConvolve:
+		return o.in[1] == p.in[1] && o.conv == p.conv
+	case opScan:
+		return o.in == p.in && o.ssm == p.ssm
+	case opGatedNorm:
+		return o.in[1] == p.in[1] && o.gated == p.gated
+	case opRoute:
+		return o.routes == p.routes && o.router == p.router
+	case opExperts:
+		return o.routes == p.routes && o.experts == p.experts && o.set == p.set
+	case opMamba:
+		return o.in == p.in && o.mamba == p.mamba && o.state == p.state
+	}
+	return *o == *p
+}
+
 // run calls the operation.
 func (o *operation) run(b *Backend) {
 	switch o.kind {
@@ -146,7 +184,7 @@ func (b *Backend) later(o *operation) bool {
 		g.current.notes = append(g.current.notes, *o)
 		return b.fuse(o)
 	}
-	if notes := g.current.notes; g.next < len(notes) && notes[g.next] == *o {
+	if notes := g.current.notes; g.next < len(notes) && notes[g.next].same(o) {
 		g.next++
 		return true
 	}
@@ -171,6 +209,9 @@ func (b *Backend) catchUp() {
 		g.current.notes[i].run(b)
 	}
 }
+
+// Launch puts all operations of the step into the stream.
+func (b *Backend) Launch() { b.settle() }
 
 // settle puts into the stream what was put off. It ends neither the step nor
 // its noting.
@@ -202,7 +243,7 @@ func (b *Backend) settle() {
 func (b *Backend) choose() error {
 	g, st := &b.graphs, &b.step
 	g.mode, g.current, g.next = plain, nil, 0
-	if b.opt.Eager || st.r == 0 || st.batch.Hidden > 0 || st.pieces != 1 || st.s != st.n {
+	if b.opt.Eager || st.r == 0 || st.batch.Hidden > 0 || !b.singles() && !(b.verifies() && st.s == 1) {
 		return nil
 	}
 	if g.moved != st.moved {
@@ -211,7 +252,7 @@ func (b *Backend) choose() error {
 		}
 		g.moved = st.moved
 	}
-	e, err := g.entry(stepSize{st.n, st.r})
+	e, err := g.entry(stepSize{st.n, st.s, st.r})
 	if err != nil {
 		return err
 	}

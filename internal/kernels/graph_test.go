@@ -43,7 +43,8 @@ type tiny struct {
 	x, h, qkv, gate, last, logits ops.Tensor
 
 	batch   ops.Batch
-	fed     int // positions of each sequence
+	fed     int  // positions of each sequence
+	drafts  bool // pieces of several tokens verify drafts
 	ids     []int32
 	results []ops.Sampled
 	params  []ops.Sampling
@@ -126,7 +127,7 @@ func (m *tiny) begin(sequences, n int) {
 	b := &m.batch
 	const pages = tinyContext / tinyPage
 	b.Tokens, b.Positions, b.Start, b.MaxPages = b.Tokens[:0], b.Positions[:0], append(b.Start[:0], 0), pages
-	b.Pages, b.Slots, b.Outputs = b.Pages[:0], b.Slots[:0], b.Outputs[:0]
+	b.Pages, b.Slots, b.Outputs, b.Decoding = b.Pages[:0], b.Slots[:0], b.Outputs[:0], m.drafts
 	for s := range sequences {
 		for i := range n {
 			b.Tokens, b.Positions = append(b.Tokens, m.ids[s]), append(b.Positions, int32(m.fed+i))
@@ -186,7 +187,7 @@ func (m *tiny) step(sequences int) {
 
 func (m *tiny) sample(logits ops.Tensor) {
 	m.Helper()
-	m.must(m.Sample(m.results, logits, m.params[:logits.Rows]))
+	m.must(ops.Sample(m, m.results, logits, m.params[:logits.Rows]))
 	for s := range logits.Rows {
 		m.ids[s] = m.results[s].ID
 	}
@@ -231,6 +232,49 @@ func TestDecodeStepsBecomeGraphs(t *testing.T) {
 	kernels, graphs := calls(f, func() { m.begin(3, 2); m.sample(m.forward()) })
 	ranAs(t, "pieces of prompts", kernels, graphs, tinyKernels+tinyLayers, 0)
 	if m.graphs.err != nil {
+		t.Error(m.graphs.err)
+	}
+}
+
+// TestDraftsBecomeGraphs: so do steps that verify a draft of one sequence, those
+// of each number of tokens and of outputs for themselves. Pieces of prompts do
+// not.
+func TestDraftsBecomeGraphs(t *testing.T) {
+	f := roomy(t)
+	m := newTiny(t, onFake(t, f, Options{Act: ops.BF16}), 8)
+	m.addMamba(8, 16, 1, 128)
+	m.drafts = true
+	m.begin(1, 24) // makes room for angles
+	m.sample(m.forward())
+	kernels := tinyKernels + 8*tinyLayers - 1 // keys are stored and windows moved by kernels of their own; the last norm is part of a product
+	for round := range 2 {
+		for _, tokens := range []int{2, 4, shortPiece, shortPiece + 1} {
+			for i, want := range [][2]int{{kernels, 0}, {2 * kernels, 0}, {0, 1}} {
+				switch {
+				case tokens > shortPiece:
+					want = [2]int{kernels, 0}
+				case round > 0:
+					want = [2]int{0, 1}
+				}
+				m.fed = 0
+				kernels, graphs := calls(f, func() { m.begin(1, tokens); m.sample(m.forward()) })
+				ranAs(t, fmt.Sprintf("round %d, %d tokens, step %d", round, tokens, i), kernels, graphs, want[0], want[1])
+			}
+		}
+	}
+	m.fed = 0
+	m.begin(1, 4)
+	m.batch.Outputs = []int32{2, 3}
+	m.must(m.Begin(&m.batch))
+	if m.graphs.mode != plain {
+		t.Error("a graph for one output was taken for two")
+	}
+	m.sample(m.forward())
+	m.drafts = false
+	if m.begin(1, 2); m.graphs.mode != plain {
+		t.Error("a piece of a prompt was taken for a draft")
+	}
+	if m.sample(m.forward()); m.graphs.err != nil {
 		t.Error(m.graphs.err)
 	}
 }
@@ -366,7 +410,7 @@ func TestFaultsInGraphsAreReported(t *testing.T) {
 	m.step(2)
 	f.Fail("cuGraphLaunch", 0, 700)
 	m.begin(2, 1)
-	if err := m.Sample(m.results, m.forward(), m.params); !errors.Is(err, cuda.ErrSticky) {
+	if err := ops.Sample(m, m.results, m.forward(), m.params); !errors.Is(err, cuda.ErrSticky) {
 		t.Errorf("got %v, want a fault of the device", err)
 	}
 	f.AllowLeaks()
@@ -445,7 +489,7 @@ func TestOtherOperationsThanNoted(t *testing.T) {
 // bit by bit, across borders of pages.
 func TestGraphsComputeTheSame(t *testing.T) {
 	for _, act := range activationTypes {
-		for i, sequences := range []int{1, 3, 20} {
+		for i, sequences := range some([]int{3, 1, 20}, 3) {
 			if emulating && !*allCases && i != int(act)%2 {
 				continue
 			}
@@ -468,6 +512,37 @@ func TestGraphsComputeTheSame(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestGraphsOfDraftsComputeTheSame compares steps that verify drafts of one
+// sequence with and without graphs, bit by bit.
+func TestGraphsOfDraftsComputeTheSame(t *testing.T) {
+	for _, act := range activationTypes {
+		t.Run(act.String(), func(t *testing.T) {
+			var values [2][][]float32
+			for i := range values {
+				m := newTiny(t, onDevice(t, Options{Act: act, Eager: i == 0}).Backend, 2)
+				m.addMamba(8, 64, 1, 128)
+				m.drafts = true
+				for step, tokens := range []int{3, 4, 3, 4, 3, 4, 3, 4, 1, 5} {
+					m.begin(1, tokens)
+					logits := m.forward()
+					if got, want := m.graphs.mode == replaying, i == 1 && step > 3 && step < 8; got != want {
+						t.Errorf("step %d is a graph: %v, want %v (%v)", step, got, want, m.graphs.err)
+					}
+					m.sample(logits)
+					out := make([]float32, logits.Rows*logits.Cols)
+					m.must(m.Read(out, logits))
+					values[i] = append(values[i], out)
+				}
+			}
+			for step := range values[0] {
+				if !slices.Equal(values[0][step], values[1][step]) {
+					t.Fatalf("step %d: values differ", step)
+				}
+			}
+		})
 	}
 }
 

@@ -132,6 +132,11 @@ func opened(t testing.TB, dev *cuda.Device, opt Options) *Backend {
 			t.Errorf("closing the backend: %v", err)
 		}
 	})
+	for p := range parts { // tests may place by themselves what a model asks for
+		if err := b.need(p); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return b
 }
 
@@ -289,6 +294,19 @@ type both struct {
 
 // guard fills what lies beside a tensor. It is exact in every type.
 const guard = 96
+
+// some returns one of every so many cases where tests are to be short, as under
+// a sanitizer, and all of them otherwise.
+func some[T any](cases []T, every int) []T {
+	if !testing.Short() {
+		return cases
+	}
+	var out []T
+	for i := 0; i < len(cases); i += every {
+		out = append(out, cases[i])
+	}
+	return out
+}
 
 // place returns a tensor of a type that holds the values, as that type rounds
 // them. margin is the number of columns on both sides of it.

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/godwit-llm/godwit/internal/cuda"
+	"github.com/godwit-llm/godwit/internal/mmap"
 	"github.com/godwit-llm/godwit/internal/ops"
 	"github.com/godwit-llm/godwit/internal/vec"
 )
@@ -15,7 +16,8 @@ import (
 // loader copies weights to the device. Several goroutines read them – mapped
 // files, mostly – into slots of pinned memory, converting types on the way;
 // the goroutine that owns the device queues the copies of full slots and hands
-// empty ones back.
+// empty ones back. Pieces that come next are announced to the disk: page faults
+// alone would keep too little of it busy.
 type loader struct {
 	pieces []piece
 }
@@ -32,6 +34,7 @@ const (
 	slotSize       = 2 << 20
 	slotsPerReader = 2
 	mostReaders    = 16
+	readAhead      = 2 // pieces a reader that the disk is told of before they are read
 )
 
 // size returns the bytes that the piece has on the device.
@@ -91,15 +94,17 @@ type flush struct {
 	copied []*cuda.Event
 
 	next    atomic.Int64 // piece to read
+	ahead   int          // pieces that the disk is told of before they are read
 	empty   chan int     // slots
 	full    chan filled
 	flying  []filled // copies under way, in order
 	arrived int64    // bytes of source that are on the device
 }
 
-// filled is a slot that holds a piece.
+// filled is a slot that holds a piece, unless that could not be read.
 type filled struct {
 	slot, piece int
+	err         error
 }
 
 func (f *flush) run(readers int) (err error) {
@@ -107,6 +112,10 @@ func (f *flush) run(readers int) (err error) {
 	defer func() { err = errors.Join(err, f.close()) }()
 	if err := f.open(slots); err != nil {
 		return err
+	}
+	f.ahead = readAhead * readers
+	for i := range min(f.ahead, len(f.pieces)) {
+		mmap.Prefetch(f.pieces[i].data)
 	}
 	stop := make(chan struct{})
 	var group sync.WaitGroup
@@ -171,11 +180,14 @@ func (f *flush) read(stop <-chan struct{}) {
 		if i >= len(f.pieces) {
 			return
 		}
+		if next := i + f.ahead; next < len(f.pieces) {
+			mmap.Prefetch(f.pieces[next].data)
+		}
 		select {
 		case slot := <-f.empty:
 			p := &f.pieces[i]
-			convert(memory[slot*slotSize:][:p.size()], p.to, p.data, p.from)
-			f.full <- filled{slot, i}
+			err := mmap.Guard(func() { convert(memory[slot*slotSize:][:p.size()], p.to, p.data, p.from) })
+			f.full <- filled{slot, i, err}
 		case <-stop:
 			return
 		}
@@ -218,6 +230,9 @@ func (f *flush) queue(s filled, err error) error {
 		return err
 	}
 	p := &f.pieces[s.piece]
+	if s.err != nil {
+		return fmt.Errorf("%s: %w", p.name, s.err)
+	}
 	if err := f.stream.Upload(p.at, f.memory, s.slot*slotSize, p.size()); err != nil {
 		return fmt.Errorf("%s: %w", p.name, err)
 	}

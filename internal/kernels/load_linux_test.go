@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/godwit-llm/godwit/internal/mmap"
 	"github.com/godwit-llm/godwit/internal/ops"
 )
 
@@ -88,5 +90,36 @@ func TestSpeedOfLoading(t *testing.T) {
 			took := time.Since(placed)
 			t.Logf("%5.1f GB/s (%v, and %v to reserve the memory)", float64(len(data))/took.Seconds()/1e9, took.Round(time.Millisecond), placed.Sub(start).Round(time.Millisecond))
 		})
+	}
+}
+
+// TestLoadingUnreadable: a file that is cut off while its weights are read is an
+// error that names them; the readers end, and nothing stays behind.
+func TestLoadingUnreadable(t *testing.T) {
+	f := roomy(t)
+	b := onFake(t, f, Options{Act: ops.BF16, Readers: 3})
+	before := f.Live()
+	path := filepath.Join(t.TempDir(), "weights")
+	if err := os.WriteFile(path, make([]byte, 40<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	data, unmap, err := mmap.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unmap()
+	if _, err := b.Weights([]ops.Stored{{Name: "large", Type: ops.BF16, Rows: 20, Cols: 1 << 20, Data: data}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, 21<<20); err != nil {
+		t.Fatal(err)
+	}
+	want := "kernels: load weights: large: " + mmap.ErrUnreadable.Error()
+	if err := b.Flush(nil); !errors.Is(err, mmap.ErrUnreadable) || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	before["buffer"]++
+	if after := f.Live(); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("left behind: %v, want %v", after, before)
 	}
 }

@@ -5,7 +5,7 @@
 //   S ← exp(dt·A)·S + dt·x⊗B,   y = S·C + D·x
 //   u = y · SiLU(z),            out = u · rsqrt(mean(u²) + eps) · weight
 //
-// mamba_step_A: a cluster of SPLIT blocks for each group of heads (x) and
+// mamba_step_A_S, A the type of activations and S that of the state: a cluster of SPLIT blocks for each group of heads (x) and
 // sequence (y). Groups of B and C are those of the norm. Each block takes the
 // same number of rows of the group's state, eight a warp, as scan.cu does, and
 // convolves its rows of x, and all of the group's B and C, itself. The blocks
@@ -75,7 +75,7 @@ template <int V> __device__ __forceinline__ void from_shared(float (&v)[V], cons
     for (int i = 0; i < V; i += 4) unpack<float>(*(const uint4 *)(p + i), reinterpret_cast<float(&)[4]>(v[i]));
 }
 
-template <class T> __device__ __forceinline__ void mamba_step(const Mixer &mixer, const Step &step) {
+template <class T, class S> __device__ __forceinline__ void mamba_step(const Mixer &mixer, const Step &step) {
     extern __shared__ __align__(16) unsigned char memory[];
     Memory &shared = *(Memory *)memory;
     const Scan &a = mixer.scan;
@@ -90,7 +90,8 @@ template <class T> __device__ __forceinline__ void mamba_step(const Mixer &mixer
     // State and window were last written in an earlier step, which has ended:
     // the batch's copy to the device came in between.
     const int row = first + warp * ROWS, head = row / a.head_dim;
-    float *const state = a.state + ((long long)slot * inner + row) * N, *const window = mixer.window + (long long)slot * (TAPS - 1) * channels;
+    S *const state = (S *)a.state + ((long long)slot * inner + row) * N;
+    float *const window = mixer.window + (long long)slot * (TAPS - 1) * channels;
     Rows<N> held;
     if (fresh) held.clear();
     else held.load(state, lane);
@@ -146,6 +147,9 @@ template <class T> __device__ __forceinline__ void mamba_step(const Mixer &mixer
     ((T *)a.y)[(long long)token * a.y_stride + first + threadIdx.x] = from_float<T>(u * rsqrtf(total / (rows * SPLIT) + mixer.eps) * weight);
 }
 
-#define KERNEL(NAME, T) \
-    extern "C" __global__ void CLUSTER(SPLIT) __launch_bounds__(MOST) mamba_step_##NAME(Mixer a, Step step) { mamba_step<T>(a, step); }
+#define STATE(NAME, T, STATE_NAME, S)                                                                                     \
+    extern "C" __global__ void CLUSTER(SPLIT) __launch_bounds__(MOST) mamba_step_##NAME##_##STATE_NAME(Mixer a, Step step) { \
+        mamba_step<T, S>(a, step);                                                                                           \
+    }
+#define KERNEL(NAME, T) STATE(NAME, T, f32, float) STATE(NAME, T, f16, f16)
 INSTANCES(KERNEL)

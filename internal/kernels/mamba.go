@@ -7,8 +7,8 @@ import (
 
 // mamba holds the kernel of mamba.cu.
 type mamba struct {
-	step *cuda.Function // nil where there are no clusters
-	most int            // sequences that it takes
+	step map[ops.DType]*cuda.Function // by the type of the state; nil where there are no clusters
+	most int                          // sequences that it takes
 }
 
 // Constants of mamba.cu.
@@ -37,8 +37,13 @@ func (k *mamba) open(b *Backend) (err error) {
 	if info.Capability < clusters || !info.Clusters || targetOf(info.Capability) == fallback {
 		return nil
 	}
-	k.step, err = b.typed("mamba", "mamba_step")
-	return err
+	k.step = map[ops.DType]*cuda.Function{}
+	for _, t := range stateTypes {
+		if k.step[t], err = b.kernel("mamba", "mamba_step_"+suffix(b.opt.Act)+"_"+suffix(t)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (k *mamba) close() error { return nil }
@@ -74,12 +79,12 @@ func (b *Backend) Mamba(out, p ops.Tensor, m *ops.Mamba, state ops.MambaState, m
 	}
 	rows := m.Inner() / m.Groups / mambaSplit
 	launch := cuda.Struct(cuda.Struct(b.parameters(), args), b.step.metadata)
-	b.launch(b.mamba.step, cuda.Dim{X: mambaSplit * m.Groups, Y: b.step.s}, cuda.Dim{X: 4 * rows}, mambaShared, launch)
+	b.launch(b.mamba.step[state.SSM.Type], cuda.Dim{X: mambaSplit * m.Groups, Y: b.step.s}, cuda.Dim{X: 4 * rows}, mambaShared, launch)
 }
 
 // mixes reports whether the step is one that a single kernel can take.
 func (b *Backend) mixes(m *ops.Mamba, state ops.MambaState) bool {
-	if b.mamba.step == nil || !b.singles() || m.State != mambaState || m.Conv.Kernel != mambaTaps || m.Norm.Groups != m.Groups {
+	if b.mamba.step[state.SSM.Type] == nil || !b.singles() || m.State != mambaState || m.Conv.Kernel != mambaTaps || m.Norm.Groups != m.Groups {
 		return false
 	}
 	rows := m.Inner() / m.Groups / mambaSplit

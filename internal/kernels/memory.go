@@ -3,6 +3,7 @@ package kernels
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/godwit-llm/godwit/internal/cuda"
 	"github.com/godwit-llm/godwit/internal/ops"
@@ -112,6 +113,9 @@ func (b *Backend) Weights(parts []ops.Stored) ([]ops.Tensor, error) {
 	for i, p := range parts {
 		out[i] = tensor(at, b.opt.Act, p.Rows, p.Cols)
 		if p.Random != nil {
+			if err := b.need(randomWeights); err != nil {
+				return nil, err
+			}
 			b.random(at, p.Rows*p.Cols, *p.Random)
 		} else {
 			b.loader.add(at, b.opt.Act, p)
@@ -138,14 +142,25 @@ func (b *Backend) Activation(rows, cols int) (ops.Tensor, error) {
 // Float reserves a float32 matrix.
 func (b *Backend) Float(rows, cols int) (ops.Tensor, error) { return b.place(ops.F32, rows, cols) }
 
-// State reserves a float32 matrix and clears it.
-func (b *Backend) State(rows, cols int) (ops.Tensor, error) {
-	t, err := b.place(ops.F32, rows, cols)
-	if err != nil {
-		return t, err
+// State reserves a matrix and clears it.
+func (b *Backend) State(t ops.DType, rows, cols int) (ops.Tensor, error) {
+	if !isState(t) {
+		return ops.Tensor{}, fmt.Errorf("kernels: a state of type %s, want F32 or F16", t)
 	}
-	return t, b.stream.Fill(address(t), 0, rows*cols*4)
+	if err := b.need(recurrences); err != nil {
+		return ops.Tensor{}, err
+	}
+	x, err := b.place(t, rows, cols)
+	if err != nil {
+		return x, err
+	}
+	return x, b.stream.Fill(address(x), 0, rows*cols*t.Size())
 }
+
+// stateTypes are the types that states are kept in.
+var stateTypes = []ops.DType{ops.F32, ops.F16}
+
+func isState(t ops.DType) bool { return slices.Contains(stateTypes, t) }
 
 // Cache reserves pages and clears them, so that a place that nothing was
 // stored in never holds NaN.

@@ -36,6 +36,10 @@ func (b *Backend) random(at cuda.DevicePtr, n int, r ops.Random) {
 	if n == 0 {
 		return
 	}
+	if err := b.need(randomWeights); err != nil {
+		b.fail(err)
+		return
+	}
 	a := randomArgs{seed: r.Seed, n: int64(n), factor: r.Scale / (1 << 15)}
 	if at%16 == 0 {
 		a.vectors = 1

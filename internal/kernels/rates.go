@@ -42,8 +42,9 @@ func (b *Backend) ProductRate(n int) (rate float64, by string, err error) {
 
 // productBy names what computes a product.
 func (b *Backend) productBy(p product) string {
-	if l := &b.gemm.library; b.linear.chip.route(p) == viaLibrary && len(l.refused) == 0 {
-		return "cuBLASLt " + l.version
+	name, missing := b.Library()
+	if missing != nil || b.linear.chip.route(p) != viaLibrary || len(b.gemm.library.refused) > 0 {
+		return "own kernel"
 	}
-	return "own kernel"
+	return name
 }

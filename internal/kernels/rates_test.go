@@ -13,12 +13,16 @@ import (
 func TestRates(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		noLib bool
+		noLib bool // on the machine
+		hide  bool
 		want  string
-	}{{"library", false, "cuBLASLt "}, {"kernel", true, "own kernel"}} {
+	}{{"library", false, false, "cuBLASLt "}, {"kernel", true, false, "own kernel"}, {"hidden library", false, true, "own kernel"}} {
 		t.Run(c.name, func(t *testing.T) {
 			f := cudatest.New(t, cudatest.Config{NoBLASLt: c.noLib, Devices: []cudatest.Device{{Memory: 1 << 30}}})
-			b := onFake(t, f, Options{Act: ops.BF16})
+			b := onFake(t, f, Options{Act: ops.BF16, NoLibrary: c.hide})
+			if name, missing := b.Library(); (missing != nil) != (c.noLib || c.hide) || (name == "") != (missing != nil) {
+				t.Errorf("the library is %q, missing %v", name, missing)
+			}
 			before, _, err := b.dev.Memory()
 			if err != nil {
 				t.Fatal(err)

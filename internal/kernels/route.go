@@ -117,6 +117,9 @@ func (b *Backend) checkRoute(out ops.Routes, x ops.Tensor, r *ops.Router, kernel
 // experts.
 func (b *Backend) Routes(m ops.Mixture) (ops.Routes, error) {
 	var r ops.Routes
+	if err := b.need(mixtures); err != nil {
+		return r, err
+	}
 	if m.Experts > mostExperts || m.TopK > mostChoices {
 		return r, fmt.Errorf("kernels: %d of %d experts for a row, want at most %d of %d", m.TopK, m.Experts, mostChoices, mostExperts)
 	}

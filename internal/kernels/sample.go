@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 	"unsafe"
 
 	"github.com/godwit-llm/godwit/internal/cuda"
@@ -25,6 +26,13 @@ type sampler struct {
 	groups   *cuda.Buffer // workspaces and summaries
 	staging  *cuda.Pinned // of input
 	returned *cuda.Pinned // of output
+
+	// The choice that is under way, or was the last.
+	done  *cuda.Event   // the results have arrived
+	away  bool          // they have not been collected
+	tops  []int         // [rows of it] most likely tokens to report
+	vocab int           // tokens of its rows
+	lists []ops.Sampled // [rows of it] those that are too long for the device; empty where none is
 }
 
 // Constants of sample.cu.
@@ -85,6 +93,9 @@ func (k *sampler) open(b *Backend) error {
 		return err
 	}
 	k.resident = max(blocks, 1) * b.dev.Info().Multiprocessors
+	if k.done, err = b.dev.NewEvent(false); err != nil {
+		return err
+	}
 	if k.groups, err = b.dev.Alloc(k.resident * (workspaceBytes + 2*summaryBytes)); err != nil {
 		return fmt.Errorf("kernels: sampling: %w", err)
 	}
@@ -92,8 +103,21 @@ func (k *sampler) open(b *Backend) error {
 }
 
 func (k *sampler) close() error {
+	errs := []error{k.free()}
+	if k.groups != nil {
+		errs = append(errs, k.groups.Close())
+	}
+	if k.done != nil {
+		errs = append(errs, k.done.Close())
+	}
+	k.groups, k.done = nil, nil
+	return errors.Join(errs...)
+}
+
+// free gives back what depends on the size of batches.
+func (k *sampler) free() error {
 	var errs []error
-	for _, m := range []*cuda.Buffer{k.input, k.output, k.groups} {
+	for _, m := range []*cuda.Buffer{k.input, k.output} {
 		if m != nil {
 			errs = append(errs, m.Close())
 		}
@@ -103,27 +127,57 @@ func (k *sampler) close() error {
 			errs = append(errs, m.Close())
 		}
 	}
-	k.input, k.output, k.groups, k.staging, k.returned = nil, nil, nil, nil, nil
+	k.input, k.output, k.staging, k.returned = nil, nil, nil, nil
 	return errors.Join(errs...)
 }
 
-// Sample chooses on the device and waits for the ids. Rows that ask for more
-// than 64 of the most likely tokens are sampled on the host.
-func (b *Backend) Sample(results []ops.Sampled, logits ops.Tensor, params []ops.Sampling) error {
+// Sample chooses on the device, where the next step finds the ids, and has the
+// results copied to the host. It waits only where a row asks for more than 64 of
+// the most likely tokens, which are looked for on the host.
+func (b *Backend) Sample(logits ops.Tensor, params []ops.Sampling) error {
 	b.settle()
-	if len(params) == 0 {
-		return b.wait()
+	k := &b.sampler
+	if logits.Rows < len(params) {
+		return fmt.Errorf("kernels: sample: got %s, want %d rows", logits, len(params))
 	}
-	if len(results) < len(params) || logits.Rows < len(params) {
-		return fmt.Errorf("kernels: sample: got %d results and %s, want %d rows", len(results), logits, len(params))
+	if k.away { // nobody has collected the last choice: its memory is still in use
+		b.fail(k.done.Synchronize())
 	}
-	b.fail(b.sample(logits, params))
+	long := false
+	k.tops, k.lists, k.vocab = k.tops[:0], k.lists[:0], logits.Cols
+	for i := range params {
+		k.tops = append(k.tops, max(params[i].Top, 0))
+		long = long || params[i].Top > listed
+	}
+	if len(params) > 0 {
+		b.fail(b.sample(logits, params))
+	}
+	b.fail(k.done.Record(b.stream))
+	k.away = true
 	b.record()
-	if err := b.wait(); err != nil {
+	if b.err != nil {
+		return b.report()
+	}
+	if !long {
+		return nil
+	}
+	return b.listOnHost(logits, params)
+}
+
+// Collect waits for the results of the last Sample. What was put into the stream
+// since goes on.
+func (b *Backend) Collect(results []ops.Sampled) error {
+	k := &b.sampler
+	if len(results) < len(k.tops) {
+		return fmt.Errorf("kernels: collect: got room for %d results, want %d", len(results), len(k.tops))
+	}
+	b.fail(k.done.Synchronize())
+	k.away = false
+	if err := b.report(); err != nil {
 		return err
 	}
-	b.sampler.collect(results, params, logits.Cols)
-	return b.sampleOnHost(results, logits, params)
+	k.collect(results)
+	return nil
 }
 
 // sample queues the draw of all rows.
@@ -187,6 +241,15 @@ func (k *sampler) masksAt() int { return k.editsAt() + k.edits*editBytes }
 func (k *sampler) idsAt() int  { return k.rows * resultBytes }
 func (k *sampler) logsAt() int { return k.rows * (resultBytes + 4*listed) }
 
+// chosen returns where the results of the last step lie, whose ids the next one
+// may begin with; 0 before the first.
+func (k *sampler) chosen() cuda.DevicePtr {
+	if k.output == nil {
+		return 0
+	}
+	return k.output.Ptr()
+}
+
 // reserveSampling makes room for a batch.
 func (b *Backend) reserveSampling(rows, edits, words int) error {
 	k := &b.sampler
@@ -196,12 +259,12 @@ func (b *Backend) reserveSampling(rows, edits, words int) error {
 	if err := b.stream.Synchronize(); err != nil {
 		return err
 	}
-	keep := k.groups
-	k.groups = nil
-	if err := k.close(); err != nil {
+	if k.output != nil {
+		b.step.moved++ // embeddings of graphs look for chosen ids there
+	}
+	if err := k.free(); err != nil {
 		return err
 	}
-	k.groups = keep
 	k.rows, k.edits = max(k.rows, roomFor(rows, 64)), max(k.edits, roomFor(edits, 4096))
 	if words > k.words {
 		k.words = roomFor(words, 4096)
@@ -280,9 +343,12 @@ func (k *sampler) download(s *cuda.Stream, rows int, lists bool) error {
 }
 
 // collect converts what the device returned.
-func (k *sampler) collect(results []ops.Sampled, params []ops.Sampling, vocab int) {
+func (k *sampler) collect(results []ops.Sampled) {
+	if len(k.tops) == 0 {
+		return
+	}
 	memory := k.returned.Bytes()
-	rows := viewOf[samplingResult](memory, len(params))
+	rows := viewOf[samplingResult](memory, len(k.tops))
 	ids := viewOf[int32](memory[k.idsAt():], k.rows*listed)
 	logs := viewOf[float32](memory[k.logsAt():], k.rows*listed)
 	for i, r := range rows {
@@ -291,23 +357,26 @@ func (k *sampler) collect(results []ops.Sampled, params []ops.Sampling, vocab in
 			continue
 		}
 		results[i] = ops.Sampled{ID: r.id, LogProb: r.logProb}
-		if n := min(params[i].Top, vocab); n > 0 && params[i].Top <= listed {
+		switch n := min(k.tops[i], k.vocab); {
+		case k.tops[i] > listed:
+			results[i].TopIDs, results[i].TopLogs = k.lists[i].TopIDs, k.lists[i].TopLogs
+		case n > 0:
 			results[i].TopIDs = append([]int32(nil), ids[i*listed:][:n]...)
 			results[i].TopLogs = append([]float32(nil), logs[i*listed:][:n]...)
 		}
 	}
 }
 
-// sampleOnHost does the rows whose lists are too long for the device.
-func (b *Backend) sampleOnHost(results []ops.Sampled, logits ops.Tensor, params []ops.Sampling) error {
-	var cpu *ops.CPU
+// listOnHost looks for the most likely tokens of the rows whose lists are too
+// long for the device. Their ids are the device's.
+func (b *Backend) listOnHost(logits ops.Tensor, params []ops.Sampling) error {
+	k := &b.sampler
+	cpu := ops.NewCPU(1)
+	defer cpu.Close()
+	k.lists = slices.Grow(k.lists, len(params))[:len(params)]
 	for i := range params {
-		if params[i].Top <= listed || results[i].Invalid {
+		if params[i].Top <= listed {
 			continue
-		}
-		if cpu == nil {
-			cpu = ops.NewCPU(1)
-			defer cpu.Close()
 		}
 		row := logits
 		row.Addr, row.Rows = unsafe.Add(logits.Addr, i*logits.Stride*logits.Type.Size()), 1
@@ -316,7 +385,8 @@ func (b *Backend) sampleOnHost(results []ops.Sampled, logits ops.Tensor, params 
 			return err
 		}
 		host := ops.Tensor{Addr: unsafe.Pointer(unsafe.SliceData(values)), Type: ops.F32, Rows: 1, Cols: len(values), Stride: len(values)}
-		if err := cpu.Sample(results[i:i+1], host, params[i:i+1]); err != nil {
+		list := []ops.Sampling{{Score: true, Top: params[i].Top}}
+		if err := ops.Sample(cpu, k.lists[i:i+1], host, list); err != nil {
 			return err
 		}
 	}

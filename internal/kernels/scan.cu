@@ -2,19 +2,21 @@
 //
 //   S ← exp(dt·A)·S + dt·x⊗B,   y = S·C + D·x
 //
-// scan_steps_A_N: a block of four warps for each 32 rows of a sequence's state
+// A is the type of activations, S that of the state.
+// scan_steps_A_S_N: a block of four warps for each 32 rows of a sequence's state
 // (x: rows, y: sequence), eight rows of one head a warp, in registers. N is the
 // state's size; heads are multiples of 8 rows. It reads and writes the state
 // once, which is nearly all that a decoding step moves.
-// scan_any_A: a block of four warps for each head and sequence; any type, size
-// and address. The state stays in memory.
+// scan_any_A_S: a block of four warps for each head and sequence; any type, size
+// and address. A float32 state stays in memory; a row of an f16 one is held in
+// shared memory, 4 bytes a column and warp, and rounded at the end.
 //
 // With single set, sequences of more than one token are left to chunks.cu.
 #include "state.cuh"
 
 constexpr int WARPS = 4;
 
-template <class T, int N> __device__ __forceinline__ void scan_steps(const Scan &a, const Step &step, int single) {
+template <class T, class S, int N> __device__ __forceinline__ void scan_steps(const Scan &a, const Step &step, int single) {
     const int lane = threadIdx.x & 31, row = (blockIdx.x * WARPS + (threadIdx.x >> 5)) * ROWS, sequence = blockIdx.y;
     const int inner = a.heads * a.head_dim, first = step.start[sequence], end = step.start[sequence + 1];
     dependency_launch();
@@ -24,7 +26,7 @@ template <class T, int N> __device__ __forceinline__ void scan_steps(const Scan 
     }
     const int head = row / a.head_dim;
     const float decay_rate = a.a[head], d = a.d[head], bias = a.dt_bias[head];
-    float *state = a.state + ((long long)step.slots[sequence] * inner + row) * N;
+    S *state = (S *)a.state + ((long long)step.slots[sequence] * inner + row) * N;
     // The state was last written in an earlier step, which has ended: the
     // batch's copy to the device came in between.
     Rows<N> held;
@@ -44,7 +46,7 @@ template <class T, int N> __device__ __forceinline__ void scan_steps(const Scan 
     held.store(state, lane);
 }
 
-template <class T> __device__ __forceinline__ void scan_any(const Scan &a, const Step &step, int single) {
+template <class T, class S> __device__ __forceinline__ void scan_any(const Scan &a, const Step &step, int single) {
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, head = blockIdx.x, sequence = blockIdx.y;
     dependency_launch();
     dependency_wait();
@@ -54,7 +56,15 @@ template <class T> __device__ __forceinline__ void scan_any(const Scan &a, const
     const int inner = a.heads * a.head_dim, at = inner + head / (a.heads / a.groups) * a.size;
     for (int p = warp; p < a.head_dim; p += WARPS) {
         const int row = head * a.head_dim + p;
-        float *state = a.state + ((long long)step.slots[sequence] * inner + row) * a.size;
+        S *const stored = (S *)a.state + ((long long)step.slots[sequence] * inner + row) * a.size;
+        float *state;
+        if constexpr (sizeof(S) == 4) {
+            state = stored;
+        } else {
+            extern __shared__ float held[];
+            state = held + warp * a.size;
+            for (int n = lane; n < a.size; n += 32) state[n] = to_float(stored[n]);
+        }
         for (int t = first; t < end; t++) {
             const T *xbc = (const T *)a.xbc + (long long)t * a.xbc_stride, *b = xbc + at, *c = b + a.groups * a.size;
             const float dt = time_step(a, to_float(((const T *)a.dt)[(long long)t * a.dt_stride + head]), a.dt_bias[head]);
@@ -69,20 +79,19 @@ template <class T> __device__ __forceinline__ void scan_any(const Scan &a, const
             y = warp_sum(y);
             if (lane == 0) ((T *)a.y)[(long long)t * a.y_stride + row] = from_float<T>(fmaf(a.d[head], x, y));
         }
+        if constexpr (sizeof(S) == 2)
+            for (int n = lane; n < a.size; n += 32) stored[n] = from_float<S>(state[n]);
     }
 }
 
-#define KERNELS(NAME, T)                                                                                                         \
-    extern "C" __global__ void __launch_bounds__(32 * WARPS) scan_any_##NAME(Scan a, Step step, int single) {                   \
-        scan_any<T>(a, step, single);                                                                                            \
-    }                                                                                                                            \
-    extern "C" __global__ void __launch_bounds__(32 * WARPS) scan_steps_##NAME##_64(Scan a, Step step, int single) {            \
-        scan_steps<T, 64>(a, step, single);                                                                                      \
-    }                                                                                                                            \
-    extern "C" __global__ void __launch_bounds__(32 * WARPS) scan_steps_##NAME##_128(Scan a, Step step, int single) {           \
-        scan_steps<T, 128>(a, step, single);                                                                                     \
-    }                                                                                                                            \
-    extern "C" __global__ void __launch_bounds__(32 * WARPS) scan_steps_##NAME##_256(Scan a, Step step, int single) {           \
-        scan_steps<T, 256>(a, step, single);                                                                                     \
+#define STEPS(NAME, T, STATE, S, N)                                                                                                       \
+    extern "C" __global__ void __launch_bounds__(32 * WARPS) scan_steps_##NAME##_##STATE##_##N(Scan a, Step step, int single) {         \
+        scan_steps<T, S, N>(a, step, single);                                                                                            \
     }
+#define STATES(NAME, T, STATE, S)                                                                                                         \
+    extern "C" __global__ void __launch_bounds__(32 * WARPS) scan_any_##NAME##_##STATE(Scan a, Step step, int single) {                 \
+        scan_any<T, S>(a, step, single);                                                                                                 \
+    }                                                                                                                                    \
+    STEPS(NAME, T, STATE, S, 64) STEPS(NAME, T, STATE, S, 128) STEPS(NAME, T, STATE, S, 256)
+#define KERNELS(NAME, T) STATES(NAME, T, f32, float) STATES(NAME, T, f16, f16)
 INSTANCES(KERNELS)

@@ -19,10 +19,11 @@ type scanCase struct {
 	dtMin, dtMax                  float32
 	shift                         float32 // of the raw time steps
 	margin                        int     // columns beside the tensors
+	kept                          ops.DType
 }
 
 func (s scanCase) String() string {
-	return fmt.Sprintf("%d heads of %d in %d groups, state %d, dt [%g, %g] %+g, margin %d", s.heads, s.headDim, s.groups, s.state, s.dtMin, s.dtMax, s.shift, s.margin)
+	return fmt.Sprintf("%d heads of %d in %d groups, state %d %s, dt [%g, %g] %+g, margin %d", s.heads, s.headDim, s.groups, s.state, s.kept, s.dtMin, s.dtMax, s.shift, s.margin)
 }
 
 var infinite = float32(math.Inf(1))
@@ -45,6 +46,22 @@ var scanCases = []scanCase{
 	{heads: 8, headDim: 40, groups: 2, state: 128, dtMax: infinite, shift: -2, margin: 3},
 	{heads: 8, headDim: 64, groups: 1, state: 256, dtMax: infinite, shift: -3},
 	{heads: 128, headDim: 64, groups: 8, state: 128, dtMax: infinite, shift: -4},
+	{heads: 6, headDim: 5, groups: 6, state: 7, dtMax: infinite, shift: -1, kept: ops.F16},
+	{heads: 8, headDim: 8, groups: 2, state: 300, dtMax: infinite, shift: -2, kept: ops.F16},
+	{heads: 8, headDim: 24, groups: 2, state: 64, dtMin: 0.3, dtMax: 0.7, kept: ops.F16},
+	{heads: 8, headDim: 64, groups: 2, state: 128, dtMax: infinite, shift: -4, kept: ops.F16},
+	{heads: 16, headDim: 80, groups: 1, state: 128, dtMax: infinite, shift: -2, kept: ops.F16},
+	{heads: 8, headDim: 40, groups: 2, state: 128, dtMax: infinite, shift: -2, margin: 3, kept: ops.F16},
+	{heads: 8, headDim: 64, groups: 1, state: 256, dtMax: infinite, shift: -3, kept: ops.F16},
+}
+
+// halfUnit is what rounding to a state's type may add to an error: the two sides
+// may round to neighbouring numbers.
+func halfUnit(kept ops.DType) float64 {
+	if kept == ops.F32 {
+		return 0
+	}
+	return 2 * epsilon(kept)
 }
 
 // recurrence is a scan on both sides, with the state it goes on from.
@@ -66,7 +83,7 @@ func (c *comparison) recurrence(s scanCase) *recurrence {
 	r.dev.A, r.ssm.A = c.vector(rates)
 	r.dev.D, r.ssm.D = c.vector(c.normal(s.heads))
 	r.dev.DtBias, r.ssm.DtBias = c.vector(c.normal(s.heads))
-	r.held = c.staleState(shape.Inner() * s.state)
+	r.held = c.staleState(s.kept, shape.Inner()*s.state)
 	return r
 }
 
@@ -103,7 +120,8 @@ func (r *recurrence) step(name string, b *ops.Batch) {
 		all, each, kept = 4e-3, 0.06, 0x1p-7
 	}
 	r.near(name, y, all, each)
-	r.close(name+", state", r.held, kept)
+	r.close(name+", state", r.held, kept+halfUnit(r.kept))
+	r.follow(r.held)
 }
 
 // near compares the two sides of a tensor whose values are sums that may cancel:
@@ -162,8 +180,9 @@ func TestScanLengths(t *testing.T) {
 				{heads: 2, headDim: 80, groups: 2, state: 128, dtMax: infinite, shift: -3},
 				{heads: 4, headDim: 24, groups: 2, state: 64, dtMax: infinite, shift: -2},
 				{heads: 4, headDim: 72, groups: 1, state: 256, dtMax: infinite, shift: -4},
+				{heads: 8, headDim: 64, groups: 1, state: 128, dtMax: infinite, shift: -4, kept: ops.F16},
 			} {
-				for _, n := range []int{1, 2, 63, 64, 65, 127, 128, 129, 255, 256, 257, 1000} {
+				for _, n := range []int{1, 2, 16, 17, 63, 64, 65, 127, 128, 129, 255, 256, 257, 1000} {
 					if !now() || emulating && !*allCases && n > 300 {
 						continue
 					}
@@ -202,7 +221,7 @@ func TestScanManySequences(t *testing.T) {
 	if emulating && !*allCases {
 		sequences = 35 // more than a warp has lanes
 	}
-	r.held = c.place(ops.F32, sequences, 2*64*128, 0, slices.Repeat([]float32{stale}, sequences*2*64*128))
+	r.held = c.stateOf(ops.F32, sequences, 2*64*128)
 	for _, past := range []int{0, 40} {
 		b := &ops.Batch{Start: []int32{0}, MaxPages: 1}
 		for s := range sequences {
@@ -225,40 +244,86 @@ func TestScanLaunches(t *testing.T) {
 		sizes := []int{int(unsafe.Sizeof(scanArgs{})), int(unsafe.Sizeof(metadata{})), extra}
 		f.Kernel(name, sizes, func(c *cudatest.Call) { seen = append(seen, fmt.Sprintf("%s %v %d", name, c.Grid, c.Block[0])) })
 	}
-	watch("scan_any_bf16", 4)
-	watch("scan_steps_bf16_128", 4)
-	for _, name := range []string{"chunk_states_128_4", "chunk_join", "chunk_scan_128_4", "chunk_states_128_5", "chunk_scan_128_5"} {
-		watch(name, int(unsafe.Sizeof(segmentArgs{})))
+	for _, kept := range stateTypes {
+		watch("scan_any_bf16_"+suffix(kept), 4)
+		watch("scan_steps_bf16_"+suffix(kept)+"_128", 4)
+		for _, name := range []string{"chunk_join", "chunk_scan_128_4", "chunk_scan_128_5"} {
+			watch(name+"_"+suffix(kept), int(unsafe.Sizeof(segmentArgs{})))
+		}
 	}
+	watch("chunk_states_128_4", int(unsafe.Sizeof(segmentArgs{})))
+	watch("chunk_states_128_5", int(unsafe.Sizeof(segmentArgs{})))
 	b := opened(t, f.Device(t), Options{Act: ops.BF16})
 	b.chunks.processors = 132
-	single, chunks := "scan_steps_bf16_128 [128 %d 1] 128", "chunk_scan_128_4 [64 %d 1] 128"
+	single, chunks := "scan_steps_bf16_f32_128 [128 %d 1] 128", "chunk_scan_128_4_f32 [64 %d 1] 128"
 	for _, c := range []struct {
-		headDim int
-		start   []int32
-		want    []string
+		headDim  int
+		kept     ops.DType
+		start    []int32
+		decoding bool
+		want     []string
 	}{
-		{64, []int32{0, 1, 2, 3}, []string{fmt.Sprintf(single, 3)}},
-		{64, []int32{0, 1, 2, 20}, []string{fmt.Sprintf(single, 3), fmt.Sprintf(chunks, 1)}},
-		{64, []int32{0, 18}, []string{fmt.Sprintf(chunks, 1)}},
-		{64, []int32{0, 2048, 2049}, []string{
-			fmt.Sprintf(single, 2), "chunk_states_128_4 [64 5 1] 128", "chunk_join [1024 1 1] 128", fmt.Sprintf(chunks, 5),
+		{64, ops.F32, []int32{0, 1, 9}, true, []string{fmt.Sprintf(single, 2)}},
+		{64, ops.F32, []int32{0, 16}, true, []string{fmt.Sprintf(single, 1)}},
+		{64, ops.F32, []int32{0, 16}, false, []string{fmt.Sprintf(chunks, 1)}},
+		{64, ops.F32, []int32{0, 18}, true, []string{fmt.Sprintf(chunks, 1)}},
+		{64, ops.F32, []int32{0, 1, 2, 3}, false, []string{fmt.Sprintf(single, 3)}},
+		{64, ops.F32, []int32{0, 1, 2, 20}, false, []string{fmt.Sprintf(single, 3), fmt.Sprintf(chunks, 1)}},
+		{64, ops.F32, []int32{0, 18}, false, []string{fmt.Sprintf(chunks, 1)}},
+		{64, ops.F32, []int32{0, 2048, 2049}, false, []string{
+			fmt.Sprintf(single, 2), "chunk_states_128_4 [64 5 1] 128", "chunk_join_f32 [1024 1 1] 128", fmt.Sprintf(chunks, 5),
 		}},
-		{80, []int32{0, 100, 700}, []string{"chunk_states_128_5 [64 3 1] 128", "chunk_join [1280 1 1] 128", "chunk_scan_128_5 [64 4 1] 128"}},
-		{12, []int32{0, 1, 9}, []string{"scan_any_bf16 [64 2 1] 128"}},
+		{80, ops.F32, []int32{0, 100, 700}, false, []string{"chunk_states_128_5 [64 3 1] 128", "chunk_join_f32 [1280 1 1] 128", "chunk_scan_128_5_f32 [64 4 1] 128"}},
+		{12, ops.F32, []int32{0, 1, 9}, false, []string{"scan_any_bf16_f32 [64 2 1] 128"}},
+		{80, ops.F16, []int32{0, 1, 601}, false, []string{
+			"scan_steps_bf16_f16_128 [160 2 1] 128", "chunk_states_128_5 [64 3 1] 128", "chunk_join_f16 [1280 1 1] 128", "chunk_scan_128_5_f16 [64 3 1] 128",
+		}},
+		{12, ops.F16, []int32{0, 1, 9}, false, []string{"scan_any_bf16_f16 [64 2 1] 128"}},
 	} {
 		s := &ops.SSM{Heads: 64, HeadDim: c.headDim, Groups: 8, State: 128}
 		n, width := int(c.start[len(c.start)-1]), s.Inner()+2*8*128
 		p, y := placed(t, b, ops.BF16, n, width+64), placed(t, b, ops.BF16, n, s.Inner())
-		state := placed(t, b, ops.F32, 4, s.Inner()*s.State)
-		begin(t, b, c.start)
+		state := placed(t, b, c.kept, 4, s.Inner()*s.State)
+		batch := batchOf(c.start, 7)
+		if batch.Decoding = c.decoding; b.Begin(batch) != nil {
+			t.Fatal("the step did not begin")
+		}
 		seen = nil
 		b.Scan(y, p.Columns(0, width), p.Columns(width, width+64), s, state)
 		if err := b.wait(); err != nil {
 			t.Fatal(err)
 		}
 		if !slices.Equal(seen, c.want) {
-			t.Errorf("heads of %d, %v: got %q, want %q", c.headDim, c.start, seen, c.want)
+			t.Errorf("heads of %d, %s, %v: got %q, want %q", c.headDim, c.kept, c.start, seen, c.want)
+		}
+	}
+}
+
+// TestScanRefuses holds the messages about states that are not taken.
+func TestScanRefuses(t *testing.T) {
+	b := onFake(t, roomy(t), Options{Act: ops.BF16})
+	if _, err := b.State(ops.BF16, 1, 8); err == nil || err.Error() != "kernels: a state of type BF16, want F32 or F16" {
+		t.Errorf("got %v for a state of BF16", err)
+	}
+	if _, err := b.HostState(ops.I32, 1, 8); err == nil || err.Error() != "kernels: a state of type I32, want F32 or F16" {
+		t.Errorf("got %v for a state of I32 in host memory", err)
+	}
+	for _, c := range []struct {
+		kept  ops.DType
+		state int
+		want  string
+	}{
+		{ops.BF16, 8, "kernels: scan: got a state BF16[1, 16] of 8 columns, want F32, or F16 of at most 3072"},
+		{ops.F16, mostHeld, ""},
+		{ops.F16, mostHeld + 1, "kernels: scan: got a state F16[1, 6146] of 3073 columns, want F32, or F16 of at most 3072"},
+		{ops.F32, mostHeld + 1, ""},
+	} {
+		s := &ops.SSM{Heads: 2, HeadDim: 1, Groups: 1, State: c.state}
+		p, y := placed(t, b, ops.BF16, 1, 2+2*c.state+2), placed(t, b, ops.BF16, 1, 2)
+		begin(t, b, []int32{0, 1})
+		b.Scan(y, p.Columns(0, 2+2*c.state), p.Columns(2+2*c.state, 4+2*c.state), s, placed(t, b, c.kept, 1, 2*c.state))
+		if err := b.wait(); c.want == "" && err != nil || c.want != "" && (err == nil || err.Error() != c.want) {
+			t.Errorf("%s of %d columns: got %v, want %q", c.kept, c.state, err, c.want)
 		}
 	}
 }
@@ -270,11 +335,13 @@ func TestScanParameters(t *testing.T) {
 	step, size := int(unsafe.Sizeof(metadata{})), int(unsafe.Sizeof(scanArgs{}))
 	chunk := []int{size, step, int(unsafe.Sizeof(segmentArgs{}))}
 	want := map[*cuda.Function][]int{
-		b.scan.any: {size, step, 4}, b.scan.steps[128]: {size, step, 4}, b.chunks.join: chunk,
-		b.convolution.any:       {int(unsafe.Sizeof(convolveArgs{})), step},
-		b.mamba.step:            {int(unsafe.Sizeof(mixerArgs{})), step},
-		b.gatedNorm.fast:        {int(unsafe.Sizeof(gatedArgs{}))},
-		b.chunks.shapes[0].scan: chunk,
+		b.convolution.any: {int(unsafe.Sizeof(convolveArgs{})), step},
+		b.gatedNorm.fast:  {int(unsafe.Sizeof(gatedArgs{}))},
+	}
+	for _, kept := range stateTypes {
+		want[b.scan[kept].any], want[b.scan[kept].steps[128]] = []int{size, step, 4}, []int{size, step, 4}
+		want[b.chunks.join[kept]], want[b.chunks.shapes[0].scan[kept]] = chunk, chunk
+		want[b.mamba.step[kept]] = []int{int(unsafe.Sizeof(mixerArgs{})), step}
 	}
 	delete(want, nil) // before Hopper
 	for f, want := range want {

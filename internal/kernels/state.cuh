@@ -48,7 +48,7 @@ template <int N> struct Inputs {
 
 // Rows is a warp's part of the state.
 template <int N> struct Rows {
-    static constexpr int W = N / 32;
+    static constexpr int W = N / 32, UNIT = W < 4 ? W : 4; // columns of a lane, and in one access
     float s[ROWS][W];
 
     __device__ __forceinline__ void clear() {
@@ -58,33 +58,18 @@ template <int N> struct Rows {
             for (int i = 0; i < W; i++) s[r][i] = 0.f;
     }
 
-    // What is loaded was written a step ago, what is stored is used in a step: it
-    // passes the first-level cache by, and the second one if need be.
-    __device__ __forceinline__ void load(const float *from, int lane) {
+    template <class S> __device__ __forceinline__ void load(const S *from, int lane) {
 #pragma unroll
         for (int r = 0; r < ROWS; r++)
-            if constexpr (W == 2) {
-                const float2 v = __ldcg((const float2 *)(from + r * N) + lane);
-                s[r][0] = v.x, s[r][1] = v.y;
-            } else {
 #pragma unroll
-                for (int i = 0; i < W; i += 4) {
-                    const float4 v = __ldcg((const float4 *)(from + r * N + 32 * i) + lane);
-                    s[r][i] = v.x, s[r][i + 1] = v.y, s[r][i + 2] = v.z, s[r][i + 3] = v.w;
-                }
-            }
+            for (int i = 0; i < W; i += UNIT) load_held(reinterpret_cast<float(&)[UNIT]>(s[r][i]), from + r * N + 32 * i, lane);
     }
 
-    __device__ __forceinline__ void store(float *to, int lane) const {
+    template <class S> __device__ __forceinline__ void store(S *to, int lane) const {
 #pragma unroll
         for (int r = 0; r < ROWS; r++)
-            if constexpr (W == 2) {
-                __stcs((float2 *)(to + r * N) + lane, make_float2(s[r][0], s[r][1]));
-            } else {
 #pragma unroll
-                for (int i = 0; i < W; i += 4)
-                    __stcs((float4 *)(to + r * N + 32 * i) + lane, make_float4(s[r][i], s[r][i + 1], s[r][i + 2], s[r][i + 3]));
-            }
+            for (int i = 0; i < W; i += UNIT) store_held(to + r * N + 32 * i, reinterpret_cast<const float(&)[UNIT]>(s[r][i]), lane);
     }
 
     // step takes a token in. Lane l gets y of row l/4.

@@ -15,12 +15,18 @@ func (c *Cache) Check(running []*Sequence) error {
 	}
 	for i, s := range running {
 		k.use([2]int32{0, s.Slot}, fmt.Sprintf("sequence %d", i))
+		if s.guarded {
+			k.use([2]int32{0, s.spare}, fmt.Sprintf("the copy of sequence %d", i))
+		}
 		for _, page := range s.Pages {
 			k.holders[page]++
 		}
 	}
 	for _, slot := range c.slots {
 		k.use([2]int32{0, slot}, "the free slots")
+	}
+	for _, row := range c.spares {
+		k.use([2]int32{0, row}, "the spare rows")
 	}
 	k.node(c.tree.root)
 	k.pages()
@@ -61,6 +67,9 @@ func (k *checker) node(n *node) {
 		}
 		if child.parent != n || child.depth != n.depth+1 || len(child.ids) == 0 || len(child.ids) > k.PageSize {
 			k.fail("node %v is not a child of its parent", child.ids)
+		}
+		if len(child.ids) > 0 && slices.Min(child.ids) < 0 {
+			k.fail("page %d is found by %v, want ids", child.page, child.ids)
 		}
 		if len(child.children) > 0 && len(child.ids) < k.PageSize {
 			k.fail("page %d holds %d ids and has children", child.page, len(child.ids))
@@ -129,7 +138,7 @@ func (k *checker) snapshots() {
 	for _, row := range s.host {
 		k.use([2]int32{1, row}, "the free rows of the host")
 	}
-	if want := k.Slots + k.Snapshots + k.HostSnapshots; len(k.rows) != want {
+	if want := k.Slots + k.Snapshots + k.Spares + k.HostSnapshots; len(k.rows) != want {
 		k.fail("%d rows are accounted for, want %d", len(k.rows), want)
 	}
 }

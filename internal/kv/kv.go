@@ -16,6 +16,7 @@ type Config struct {
 	Prefixes        bool // keep what was computed for sequences with the same beginning
 	Snapshots       int  // rows of recurrent state for snapshots, behind those of the slots
 	HostSnapshots   int  // rows in host memory
+	Spares          int  // rows behind those, for copies of states while drafts are verified
 	Least           int  // fewest tokens that are worth starting behind; 0 means PageSize
 }
 
@@ -46,6 +47,9 @@ type Sequence struct {
 	Slot  int32
 	Pages []int32 // of its positions, in order
 
+	spare   int32 // row with a copy of its state
+	guarded bool  // there is one
+
 	last *node // the last full page that the tree knows; the root if there is none
 }
 
@@ -54,6 +58,7 @@ type Cache struct {
 	Config
 	pages     pool
 	slots     []int32 // free ones
+	spares    []int32
 	tree      tree
 	snapshots snapshots
 	moves     []Move
@@ -69,9 +74,13 @@ func New(c Config) *Cache {
 	if !c.Recurrent || !c.Prefixes {
 		c.Snapshots, c.HostSnapshots = 0, 0
 	}
+	if !c.Recurrent {
+		c.Spares = 0
+	}
 	k := &Cache{Config: c, pages: newPool(c.Pages), slots: numbers(0, c.Slots)}
 	k.tree = newTree(min(4*c.Pages, 1<<16))
 	k.snapshots = newSnapshots(c)
+	k.spares = numbers(c.Slots+c.Snapshots, c.Spares)
 	return k
 }
 

@@ -221,6 +221,7 @@ func (c *Cache) Release(s *Sequence, ids []int32) {
 	for i := len(s.Pages) - 1; i >= 0; i-- {
 		c.drop(s.Pages[i])
 	}
+	c.Unguard(s)
 	c.slots = append(c.slots, s.Slot)
 	*s = Sequence{Pages: s.Pages[:0]}
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 )
 
@@ -56,4 +57,68 @@ func TestRelease(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestPrefetch reads bytes that were asked for ahead, wherever the part begins
+// and ends, and memory that is no mapping.
+func TestPrefetch(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	want := make([]byte, 5*os.Getpagesize()+7)
+	for i := range want {
+		want[i] = byte(i % 251)
+	}
+	if err := os.WriteFile(path, want, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	data, unmap, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unmap()
+	for _, whole := range [][]byte{data, bytes.Clone(want)} {
+		for _, at := range []int{0, 1, os.Getpagesize() - 1, os.Getpagesize()} {
+			for _, n := range []int{0, 1, 2*os.Getpagesize() + 3, len(want) - at} {
+				Prefetch(whole[at : at+n])
+				if !bytes.Equal(whole, want) {
+					t.Fatalf("the bytes differ after %d from %d on were asked for", n, at)
+				}
+			}
+		}
+	}
+}
+
+// TestGuard reads a file that was cut off after it was mapped. Other panics go
+// on.
+func TestGuard(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows does not cut off a mapped file")
+	}
+	path := filepath.Join(t.TempDir(), "file")
+	whole := make([]byte, 3*os.Getpagesize())
+	if err := os.WriteFile(path, whole, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	data, unmap, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unmap()
+	read := func() { copy(whole, data) }
+	if err := Guard(read); err != nil {
+		t.Errorf("a whole file: got %v", err)
+	}
+	if err := os.Truncate(path, int64(os.Getpagesize())); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := Guard(read); !errors.Is(err, ErrUnreadable) {
+			t.Errorf("a file that was cut off: got %v, want ErrUnreadable", err)
+		}
+	}
+	defer func() {
+		if cause := recover(); cause != "other" {
+			t.Errorf("got panic %v, want the other one", cause)
+		}
+	}()
+	_ = Guard(func() { panic("other") })
 }

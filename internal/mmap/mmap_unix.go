@@ -21,6 +21,18 @@ func release(part []byte) {
 	_ = unix.Madvise(part[before:before+n], unix.MADV_DONTNEED) // only a hint
 }
 
+// prefetch starts to read all pages that part touches.
+func prefetch(part []byte) {
+	if len(part) == 0 {
+		return
+	}
+	page := uintptr(os.Getpagesize())
+	at := unsafe.Pointer(unsafe.SliceData(part))
+	before := uintptr(at) & (page - 1)
+	whole := unsafe.Slice((*byte)(unsafe.Add(at, -int(before))), len(part)+int(before))
+	_ = unix.Madvise(whole, unix.MADV_WILLNEED) // only a hint
+}
+
 func mapFile(f *os.File, size int) (data []byte, unmap func() error, err error) {
 	data, err = unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {

@@ -10,6 +10,9 @@ import (
 // release does nothing: Windows takes pages back when it needs them.
 func release([]byte) {}
 
+// prefetch does nothing: Windows reads ahead of page faults by itself.
+func prefetch([]byte) {}
+
 func mapFile(f *os.File, size int) (data []byte, unmap func() error, err error) {
 	m, err := windows.CreateFileMapping(windows.Handle(f.Fd()), nil, windows.PAGE_READONLY, 0, 0, nil)
 	if err != nil {

@@ -82,7 +82,7 @@ func (s *step) routes(topK int) ops.Routes {
 	return r
 }
 
-// Limits are the sizes that memory is allocated for.
+// Limits are the sizes that memory is allocated for, and the type of states.
 type Limits struct {
 	Tokens    int // of one step
 	Outputs   int // rows of one step whose logits are wanted
@@ -91,7 +91,10 @@ type Limits struct {
 	PageSize  int // positions in a page
 
 	Snapshots     int // rows of recurrent state behind those of the sequences
+	Spares        int // rows behind those, for states that may have to be put back
 	HostSnapshots int // rows of recurrent state in host memory
+
+	StateType ops.DType // of the states of Mamba-2's recurrences: F32 or F16
 }
 
 // memory is what a model needs besides its weights.
@@ -109,7 +112,7 @@ type memory struct {
 // and by slot or snapshot.
 type kept struct {
 	caches []ops.Cache
-	states []ops.Tensor // [sequences+snapshots, width]
+	states []ops.Tensor // [sequences+snapshots+spares, width]
 	host   []ops.Tensor // [host snapshots, width], for each of states
 }
 
@@ -149,13 +152,13 @@ func (a *allocator) cache(kvHeads, headDim int) ops.Cache {
 	return c
 }
 
-// state reserves a row of the given width for each sequence and each snapshot.
-func (a *allocator) state(width int) ops.Tensor {
+// state reserves a row of the given width for each sequence, snapshot and spare.
+func (a *allocator) state(kind ops.DType, width int) ops.Tensor {
 	l := a.limits
-	t := get(a, func() (ops.Tensor, error) { return a.to.State(l.Sequences+l.Snapshots, width) })
+	t := get(a, func() (ops.Tensor, error) { return a.to.State(kind, l.Sequences+l.Snapshots+l.Spares, width) })
 	a.kept.states = append(a.kept.states, t)
 	if l.HostSnapshots > 0 {
-		h := get(a, func() (ops.Tensor, error) { return a.to.HostState(l.HostSnapshots, width) })
+		h := get(a, func() (ops.Tensor, error) { return a.to.HostState(kind, l.HostSnapshots, width) })
 		a.kept.host = append(a.kept.host, h)
 	}
 	return t

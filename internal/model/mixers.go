@@ -85,8 +85,8 @@ type mamba struct {
 
 func (m *mamba) allocate(a *allocator) {
 	a.scratch(m.in.Out, m.Convolved(), m.Inner())
-	m.state.Window = a.state((m.Conv.Kernel - 1) * m.Convolved())
-	m.state.SSM = a.state(m.Inner() * m.State)
+	m.state.Window = a.state(ops.F32, (m.Conv.Kernel-1)*m.Convolved())
+	m.state.SSM = a.state(a.limits.StateType, m.Inner()*m.State)
 }
 
 func (m *mamba) forward(s *step, x, h ops.Tensor) {

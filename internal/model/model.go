@@ -196,8 +196,8 @@ func (m *Model) Observe(batch *ops.Batch, see func(layer int, x ops.Tensor)) (op
 }
 
 // HiddenStates copies the hidden states of the last step's last n outputs to dst, row
-// by row: the residual stream behind the last norm. Nothing but Sample may come
-// between the two.
+// by row: the residual stream behind the last norm. Nothing but Sample and Collect
+// may come between the two.
 func (m *Model) HiddenStates(dst []float32, batch *ops.Batch) error {
 	return m.backend.Read(dst, m.memory.h.Top(len(batch.Outputs)).From(len(batch.Outputs)-batch.Hidden))
 }
@@ -211,6 +211,9 @@ func (m *Model) check(b *ops.Batch) error {
 		return fmt.Errorf("model: batch has %d rows of logits, want at most %d", n, m.Limits.Outputs)
 	}
 	for i, id := range b.Tokens {
+		if row, given := ops.Given(id); !given && row < m.Limits.Outputs {
+			continue
+		}
 		if id < 0 || int(id) >= m.Vocab {
 			return fmt.Errorf("model: token %d of the batch is %d, want an id below vocab_size %d", i, id, m.Vocab)
 		}

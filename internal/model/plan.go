@@ -52,12 +52,12 @@ func (a *Account) Measure(limits Limits, types Types) error {
 	activation := types.Act.Size()
 	to := &counter{activation: int64(activation)}
 	limits.Pages, limits.Sequences = 1, 1
-	limits.Snapshots, limits.HostSnapshots = 0, 0
+	limits.Snapshots, limits.Spares, limits.HostSnapshots = 0, 0, 0
 	if _, err := a.decoder.allocate(to, limits); err != nil {
 		return err
 	}
 	a.PageBytes, a.SequenceBytes, a.ScratchBytes = to.cache, to.state, to.scratch
-	a.types, a.work = types, a.decoder.work(activation)
+	a.types, a.work = types, a.decoder.work(activation, limits.StateType.Size())
 	return nil
 }
 
@@ -154,12 +154,12 @@ func (c *counter) Float(rows, cols int) (ops.Tensor, error) {
 	return ops.Tensor{}, nil
 }
 
-func (c *counter) State(rows, cols int) (ops.Tensor, error) {
-	c.state += 4 * int64(rows) * int64(cols)
+func (c *counter) State(t ops.DType, rows, cols int) (ops.Tensor, error) {
+	c.state += int64(t.Size()) * int64(rows) * int64(cols)
 	return ops.Tensor{}, nil
 }
 
-func (c *counter) HostState(_, _ int) (ops.Tensor, error) { return ops.Tensor{}, nil }
+func (c *counter) HostState(ops.DType, int, int) (ops.Tensor, error) { return ops.Tensor{}, nil }
 
 func (c *counter) Routes(m ops.Mixture) (ops.Routes, error) {
 	c.scratch += 8*int64(m.Rows)*int64(m.TopK) + m.Scratch(int(c.activation))

@@ -6,6 +6,7 @@ import "math"
 type work struct {
 	attention []attentionWork
 	scan      int64 // elements of the recurrences' states of a sequence, all layers together
+	element   int64 // bytes of one
 }
 
 // attentionWork is one attention layer.
@@ -16,8 +17,8 @@ type attentionWork struct {
 }
 
 // work lists the layers that keep something for each sequence.
-func (d *decoder) work(activation int) work {
-	var w work
+func (d *decoder) work(activation, state int) work {
+	w := work{element: int64(state)}
 	for i := range d.sublayers {
 		switch m := d.sublayers[i].mixer.(type) {
 		case *attention:
@@ -74,9 +75,9 @@ func (l *attentionWork) seen(context float64) float64 {
 }
 
 // StateTraffic returns the bytes that decoding a token of one sequence must
-// read and write of the states of Mamba-2's recurrences, which are float32.
-// The windows of its convolutions, some percent of that, are left out.
-func (a *Account) StateTraffic() int64 { return 2 * 4 * a.work.scan }
+// read and write of the states of Mamba-2's recurrences. The windows of its
+// convolutions, some percent of that, are left out.
+func (a *Account) StateTraffic() int64 { return 2 * a.work.element * a.work.scan }
 
 // Operations returns the multiplications and additions that a prompt of n
 // tokens takes: matrix products, attention, and the recurrences, whose every

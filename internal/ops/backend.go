@@ -13,15 +13,16 @@ package ops
 // batch" is its batch, n its number of tokens. They are called by one
 // goroutine at a time, in order; a backend may run them later as long as
 // nobody can tell. Operands are checked when a model is bound, so operations
-// do not return errors: the first fault of a device is reported by Sample.
+// do not return errors: the first fault of a device is reported by Collect.
 type Backend interface {
 	Memory
 
-	// Begin opens a step. The batch must stay unchanged until the step ends.
+	// Begin opens a step. The batch must stay unchanged until Launch.
 	Begin(batch *Batch) error
 
 	// Embed writes row Tokens[i] of the [vocabulary, width] table to out[i],
-	// which is Float.
+	// which is Float. Where Tokens[i] is Chosen(r), it is the row of the token
+	// that the last Sample has chosen for row r of its logits.
 	Embed(out, table Tensor)
 
 	// Norm writes the normalised x [n, width] to out, which may be x itself.
@@ -56,7 +57,8 @@ type Backend interface {
 
 	// Scan runs the Mamba-2 recurrence over each sequence of the batch.
 	// xbc [n, Inner+2·Groups·State] holds x, B and C, dt [n, Heads] the raw
-	// time steps; y [n, Inner] is written and state, a row a slot, updated.
+	// time steps; y [n, Inner] is written and state, a row a slot, updated. A
+	// state of type F16 is rounded once a step, when it is stored.
 	Scan(y, xbc, dt Tensor, s *SSM, state Tensor)
 
 	// GatedNorm writes RMSNorm(y ⊙ SiLU(z)) by groups of columns to out.
@@ -79,10 +81,21 @@ type Backend interface {
 	// Gather copies the batch's Outputs rows of x to out, both Float.
 	Gather(out, x Tensor)
 
-	// Sample chooses a token for each row of logits [len(params), vocabulary]
-	// and waits for the step to end. It fails when the device failed anywhere
-	// in the step.
-	Sample(results []Sampled, logits Tensor, params []Sampling) error
+	// Launch says that nothing follows the operations so far but Sample: the
+	// device begins with them, if it has not.
+	Launch()
+
+	// Sample chooses a token for each row of logits [len(params), vocabulary].
+	// It does not wait: another step may begin, and refer to what is chosen,
+	// before Collect returns it. Params may be used again at once, logits with
+	// the next step. At most one choice is under way: Collect comes between two
+	// Samples. A step without rows has a Sample, too.
+	Sample(logits Tensor, params []Sampling) error
+
+	// Collect waits for the last Sample, and so for the step that it was of,
+	// and returns what was chosen, one result a row. It fails when the device
+	// failed anywhere in that step or before.
+	Collect(results []Sampled) error
 
 	// Copy copies n rows of src, from row from on, to dst, from row to on. The
 	// two are dense and of one type and width, the rows are not the same. Either
@@ -112,12 +125,12 @@ type Memory interface {
 	// residual stream, which many small terms are added to, and for logits.
 	Float(rows, cols int) (Tensor, error)
 
-	// State returns zeroed float32 memory that lasts.
-	State(rows, cols int) (Tensor, error)
+	// State returns zeroed memory that lasts, of type F32 or F16.
+	State(t DType, rows, cols int) (Tensor, error)
 
-	// HostState returns float32 memory of the host that lasts: for rows of State
-	// that Copy saves and loads.
-	HostState(rows, cols int) (Tensor, error)
+	// HostState returns memory of the host that lasts: for rows of State that
+	// Copy saves and loads.
+	HostState(t DType, rows, cols int) (Tensor, error)
 
 	// Routes returns scratch space for the routing of a mixture's rows, and for
 	// what the device keeps of its experts' work until it is summed.
@@ -142,7 +155,7 @@ type Stored struct {
 // Batch describes the tokens of one step: several sequences back to back, each
 // with one token (decoding) or more (a piece of a prompt).
 type Batch struct {
-	Tokens    []int32 // [n] ids of all sequences
+	Tokens    []int32 // [n] ids of all sequences, given or Chosen
 	Positions []int32 // [n] position of each token in its sequence
 	Start     []int32 // [s+1] sequence i owns Tokens[Start[i]:Start[i+1]]
 	Pages     []int32 // [s·MaxPages] page table, a row a sequence, -1 past the end
@@ -150,7 +163,16 @@ type Batch struct {
 	Slots     []int32 // [s] recurrent-state slot of each sequence
 	Outputs   []int32 // [r] rows whose results are wanted, ascending
 	Hidden    int     // of the outputs, the last ones whose hidden states are wanted instead of logits
+	Decoding  bool    // no piece is of a prompt: each is a token of an output or, to verify a draft, a few
 }
+
+// Chosen stands in Batch.Tokens for the id that the step before chooses for its
+// row of logits r. The host need not know it yet.
+func Chosen(r int) int32 { return -1 - int32(r) }
+
+// Given reports whether an id of Batch.Tokens is one; otherwise row is the one
+// that it comes from.
+func Given(id int32) (row int, given bool) { return int(-1 - id), id >= 0 }
 
 // Sequences returns the number of sequences in the batch.
 func (b *Batch) Sequences() int { return len(b.Start) - 1 }
@@ -256,7 +278,7 @@ type Mamba struct {
 // MambaState is what a Mamba-2 mixer keeps of sequences, a row a slot.
 type MambaState struct {
 	Window Tensor // of the convolution
-	SSM    Tensor // of the scan
+	SSM    Tensor // of the scan, F32 or F16
 }
 
 // Convolved returns the number of columns that are convolved: x, B and C.

@@ -9,12 +9,14 @@ import (
 )
 
 // CPU is the plain Go backend: the reference for all others and the one that
-// runs where there is no GPU. Activations, caches and states are float32;
-// weights are read in the type and from the place they are stored in.
+// runs where there is no GPU. Activations and caches are float32, and states
+// unless they are asked for otherwise; weights are read in the type and from the
+// place they are stored in.
 //
 // Each output of an operation is computed in an order that depends on its own
-// sequence alone, so results do not change with the number of cores, with how
-// a prompt is cut into steps, or with what else is in the batch.
+// sequence alone, so results do not change with the number of cores, with what
+// else is in the batch or, unless states are rounded between steps, with how a
+// prompt is cut into them.
 type CPU struct {
 	pool    *pool
 	batch   *Batch
@@ -22,6 +24,7 @@ type CPU struct {
 	angles  angles      // of the batch's positions
 	product []float32   // results on their way through an epilogue
 	scores  [][]float32 // attention scores, one buffer a worker
+	states  [][]float32 // of a head whose state is stored in 16 bits, one a worker
 	experts expertScratch
 	sampler sampler
 }
@@ -34,7 +37,7 @@ func NewCPU(threads int) *CPU {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	return &CPU{pool: newPool(threads), scores: make([][]float32, threads)}
+	return &CPU{pool: newPool(threads), scores: make([][]float32, threads), states: make([][]float32, threads)}
 }
 
 // Close stops the worker threads.
@@ -79,15 +82,24 @@ func (b *CPU) Activation(rows, cols int) (Tensor, error) { return newFloats(rows
 // Float allocates a float32 matrix.
 func (b *CPU) Float(rows, cols int) (Tensor, error) { return newFloats(rows, cols), nil }
 
-// State allocates a zeroed float32 matrix.
-func (b *CPU) State(rows, cols int) (Tensor, error) { return newFloats(rows, cols), nil }
+// State allocates a zeroed matrix.
+func (b *CPU) State(t DType, rows, cols int) (Tensor, error) {
+	switch t {
+	case F32:
+		return newFloats(rows, cols), nil
+	case F16:
+		data := make([]uint16, max(rows*cols, 1))
+		return Tensor{Addr: unsafe.Pointer(unsafe.SliceData(data)), Type: F16, Rows: rows, Cols: cols, Stride: cols}, nil
+	}
+	return Tensor{}, fmt.Errorf("ops: a state of type %s, want F32 or F16", t)
+}
 
-// HostState allocates a float32 matrix.
-func (b *CPU) HostState(rows, cols int) (Tensor, error) { return newFloats(rows, cols), nil }
+// HostState allocates a matrix as State does.
+func (b *CPU) HostState(t DType, rows, cols int) (Tensor, error) { return b.State(t, rows, cols) }
 
 // Copy copies at once.
 func (b *CPU) Copy(dst Tensor, to int, src Tensor, from, n int) {
-	copy(dst.singles(to, to+n), src.singles(from, from+n))
+	copy(dst.bytes(to, to+n), src.bytes(from, from+n))
 }
 
 // Routes allocates the routing of a mixture's rows.
@@ -110,8 +122,11 @@ func newFloats(rows, cols int) Tensor {
 	return t
 }
 
-// Begin opens a step.
+// Begin opens a step. From here to its end the step keeps all cores busy, so
+// goroutines that are ready, such as those that send what the last step made,
+// go first.
 func (b *CPU) Begin(batch *Batch) error {
+	runtime.Gosched()
 	b.batch = batch
 	b.owner = b.owner[:0]
 	for s := range batch.Sequences() {

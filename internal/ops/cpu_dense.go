@@ -9,6 +9,9 @@ import (
 // Embed copies table rows, converted to float32.
 func (b *CPU) Embed(out, table Tensor) {
 	for i, id := range b.batch.Tokens {
+		if row, given := Given(id); !given {
+			id = b.sampler.results[row].ID
+		}
 		toFloats(out.row(i), table, int(id))
 	}
 }

@@ -74,17 +74,30 @@ func (b *CPU) slide(x Tensor, c *Conv, window []float32, s, from, to int) {
 func (b *CPU) Scan(y, xbc, dt Tensor, s *SSM, state Tensor) {
 	items := b.batch.Sequences() * s.Heads
 	tokens := max(1, xbc.Rows/max(1, b.batch.Sequences()))
-	b.pool.each(items, grain(2*s.HeadDim*s.State*tokens), func(_, from, to int) {
+	b.pool.each(items, grain(2*s.HeadDim*s.State*tokens), func(worker, from, to int) {
 		for item := from; item < to; item++ {
-			b.scan(y, xbc, dt, s, state, item/s.Heads, item%s.Heads)
+			b.scan(y, xbc, dt, s, state, worker, item/s.Heads, item%s.Heads)
 		}
 	})
 }
 
 // scan runs head h of sequence seq.
-func (b *CPU) scan(y, xbc, dt Tensor, s *SSM, state Tensor, seq, h int) {
-	size := s.HeadDim * s.State
-	held := state.row(int(b.batch.Slots[seq]))[h*size : (h+1)*size]
+func (b *CPU) scan(y, xbc, dt Tensor, s *SSM, state Tensor, worker, seq, h int) {
+	size, slot := s.HeadDim*s.State, int(b.batch.Slots[seq])
+	if state.Type == F32 {
+		b.scanHeld(state.row(slot)[h*size:(h+1)*size], y, xbc, dt, s, seq, h)
+		return
+	}
+	stored := state.halves(slot, slot+1)[h*size : (h+1)*size]
+	held := grow(b.states[worker], size)
+	b.states[worker] = held
+	vec.F16ToF32(held, stored)
+	b.scanHeld(held, y, xbc, dt, s, seq, h)
+	vec.F32ToF16(stored, held)
+}
+
+// scanHeld runs head h of sequence seq on its state.
+func (b *CPU) scanHeld(held []float32, y, xbc, dt Tensor, s *SSM, seq, h int) {
 	if b.batch.fresh(seq) {
 		clear(held)
 	}

@@ -70,8 +70,8 @@ func (m *mixed) buildMamba(rng *rand.Rand) {
 	m.in, m.back = m.linear(rng, hidden, inner+width+4), m.linear(rng, inner, hidden)
 	m.conv = &ops.Conv{Weight: m.ones(width * 4), Kernel: 4}
 	m.gated = &ops.GatedNorm{Weight: m.ones(inner), Groups: 2, Eps: 1e-5}
-	m.window, _ = m.State(maxSlots, 3*width)
-	m.state, _ = m.State(maxSlots, 64*16)
+	m.window, _ = m.State(ops.F32, maxSlots, 3*width)
+	m.state, _ = m.State(ops.F32, maxSlots, 64*16)
 }
 
 func (m *mixed) rows(cols int) ops.Tensor {
@@ -246,7 +246,7 @@ func decoding(m *mixed, sequences int) func() {
 		params[i] = ops.Sampling{Temperature: float32(i % 2), TopK: 20 * (i % 3), TopP: 0.9, MinP: 0.01, Seed: uint64(i)}
 	}
 	return func() {
-		if err := m.Sample(results, m.forward(b), params); err != nil {
+		if err := ops.Sample(m, results, m.forward(b), params); err != nil {
 			panic(err)
 		}
 	}

@@ -29,8 +29,9 @@ const spins = 20000
 // ended stands for the number of workers when there is no loop to join.
 const ended = math.MinInt32
 
-// yield is how often the caller looks whether the workers are done before it
-// lets other goroutines run.
+// yield is how often the caller looks whether the workers are done, or a worker
+// whether there is work, before it lets other goroutines run: a step on all
+// cores must not keep those waiting that send what the last one made.
 const yield = 1000
 
 func newPool(threads int) *pool {
@@ -129,6 +130,9 @@ func (p *pool) join() bool {
 func (p *pool) await(i int, seen uint32) {
 	for n := 0; p.turn.Load() == seen; n++ {
 		if n < spins {
+			if n%yield == yield-1 {
+				runtime.Gosched()
+			}
 			continue
 		}
 		p.asleep[i].Store(true)

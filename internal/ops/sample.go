@@ -2,6 +2,7 @@ package ops
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"math/bits"
 	"slices"
@@ -9,8 +10,11 @@ import (
 	"github.com/godwit-llm/godwit/internal/vec"
 )
 
-// sampler holds one scratch space a worker.
-type sampler struct{ scratch []sampleScratch }
+// sampler holds one scratch space a worker, and what was chosen last.
+type sampler struct {
+	scratch []sampleScratch
+	results []Sampled
+}
 
 type sampleScratch struct {
 	logits []float32 // [vocabulary] edited, less the largest, tempered
@@ -24,15 +28,36 @@ type sampleScratch struct {
 // softmax over the kept tokens and does not depend on the order in which
 // tokens are looked at. Filters apply in the order top-k, top-p, min-p, to the
 // tokens that are allowed.
-func (b *CPU) Sample(results []Sampled, logits Tensor, params []Sampling) error {
+func (b *CPU) Sample(logits Tensor, params []Sampling) error {
 	s := &b.sampler
-	s.scratch = grow(s.scratch, len(b.scores))
+	s.scratch, s.results = grow(s.scratch, len(b.scores)), grow(s.results, len(params))
 	b.pool.each(len(params), 1, func(worker, from, to int) {
 		for r := from; r < to; r++ {
-			results[r] = s.scratch[worker].sample(logits.row(r), &params[r])
+			s.results[r] = s.scratch[worker].sample(logits.row(r), &params[r])
 		}
 	})
 	return nil
+}
+
+// Collect returns what was chosen. Nothing is left to wait for.
+func (b *CPU) Collect(results []Sampled) error {
+	if n := len(b.sampler.results); len(results) < n {
+		return fmt.Errorf("ops: collect: got room for %d results, want %d", len(results), n)
+	}
+	copy(results, b.sampler.results)
+	return nil
+}
+
+// Launch does nothing: operations are carried out as they come.
+func (b *CPU) Launch() {}
+
+// Sample chooses a token for each row of logits on a backend and waits for
+// them, where nothing is to be done meanwhile.
+func Sample(b Backend, results []Sampled, logits Tensor, params []Sampling) error {
+	if err := b.Sample(logits, params); err != nil {
+		return err
+	}
+	return b.Collect(results)
 }
 
 func (s *sampleScratch) sample(logits []float32, p *Sampling) Sampled {

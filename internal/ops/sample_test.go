@@ -138,7 +138,7 @@ func sampleOne(b ops.Backend, logits []float32, p ops.Sampling) ops.Sampled {
 		panic(err)
 	}
 	var result [1]ops.Sampled
-	if err := b.Sample(result[:], t, []ops.Sampling{p}); err != nil {
+	if err := ops.Sample(b, result[:], t, []ops.Sampling{p}); err != nil {
 		panic(err)
 	}
 	return result[0]
@@ -178,7 +178,7 @@ func checkDistribution(t *testing.T, logits []float32, p ops.Sampling, steps boo
 		if p.Step = i; !steps {
 			p.Seed, p.Step = i, 0
 		}
-		if err := b.Sample(result[:], row, []ops.Sampling{p}); err != nil {
+		if err := ops.Sample(b, result[:], row, []ops.Sampling{p}); err != nil {
 			t.Fatal(err)
 		}
 		counts[result[0].ID]++
@@ -339,7 +339,7 @@ func BenchmarkSample(b *testing.B) {
 				var result [1]ops.Sampled
 				for i := 0; b.Loop(); i++ {
 					c.Step = uint64(i)
-					if err := cpu.Sample(result[:], row, []ops.Sampling{c.Sampling}); err != nil {
+					if err := ops.Sample(cpu, result[:], row, []ops.Sampling{c.Sampling}); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -112,6 +112,12 @@ func (t Tensor) singles(from, to int) []float32 {
 	return unsafe.Slice(p, (to-from)*t.Stride)
 }
 
+// bytes returns rows [from, to) of a dense tensor in host memory.
+func (t Tensor) bytes(from, to int) []byte {
+	row := t.Stride * t.Type.Size()
+	return unsafe.Slice((*byte)(unsafe.Add(t.Addr, from*row)), (to-from)*row)
+}
+
 // ints returns row r of an int32 tensor in host memory.
 func (t Tensor) ints(r int) []int32 {
 	p := (*int32)(unsafe.Add(t.Addr, r*t.Stride*4))

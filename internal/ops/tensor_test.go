@@ -50,3 +50,19 @@ func TestDTypes(t *testing.T) {
 		t.Error("the zero tensor is present")
 	}
 }
+
+// TestStateTypes: states are float32 or float16, in host memory too.
+func TestStateTypes(t *testing.T) {
+	cpu := ops.NewCPU(1)
+	defer cpu.Close()
+	for kept, want := range map[ops.DType]string{
+		ops.F32: "", ops.F16: "", ops.BF16: "ops: a state of type BF16, want F32 or F16", ops.I32: "ops: a state of type I32, want F32 or F16",
+	} {
+		for _, of := range []func(ops.DType, int, int) (ops.Tensor, error){cpu.State, cpu.HostState} {
+			x, err := of(kept, 3, 5)
+			if want == "" && (err != nil || x.Type != kept || x.Rows != 3 || x.Cols != 5 || x.Stride != 5) || want != "" && (err == nil || err.Error() != want) {
+				t.Errorf("%s: got %s, %v, want %q", kept, x, err, want)
+			}
+		}
+	}
+}

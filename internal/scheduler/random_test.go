@@ -18,7 +18,7 @@ type device struct {
 }
 
 func newDevice(c kv.Config) *device {
-	d := &device{pageSize: c.PageSize, states: make([]uint64, c.Slots+c.Snapshots), host: make([]uint64, c.HostSnapshots)}
+	d := &device{pageSize: c.PageSize, states: make([]uint64, c.Slots+c.Snapshots+c.Spares), host: make([]uint64, c.HostSnapshots)}
 	for range c.Pages {
 		d.pages = append(d.pages, make([]uint64, c.PageSize))
 	}
@@ -47,27 +47,34 @@ func prefixes(ids []int32) []uint64 {
 	return out
 }
 
+// queued is a piece with what its sequence held when it was queued.
+type queued struct {
+	Piece
+	slot  int32
+	pages []int32
+}
+
 // compute reads everything that a piece depends on, and writes its results.
-func (d *device) compute(p Piece, recurrent bool) error {
-	want := prefixes(p.IDs)
+func (d *device) compute(p queued, recurrent bool) error {
+	want := prefixes(slices.Concat(p.IDs, p.Drafted))
 	for i := range p.From {
-		if d.pages[p.Pages()[i/d.pageSize]][i%d.pageSize] != want[i+1] {
+		if d.pages[p.pages[i/d.pageSize]][i%d.pageSize] != want[i+1] {
 			return fmt.Errorf("position %d of [%d:%d) is not what was computed for it", i, p.From, p.To)
 		}
 	}
-	if recurrent && p.From > 0 && d.states[p.Slot()] != want[p.From] {
+	if recurrent && p.From > 0 && d.states[p.slot] != want[p.From] {
 		return fmt.Errorf("the state before [%d:%d) is not that of the ids before it", p.From, p.To)
 	}
-	d.states[p.Slot()] = want[p.To]
+	d.states[p.slot] = want[p.From+p.Tokens()]
 	return nil
 }
 
 // store writes a piece's positions. All pieces of a step read before or after
 // all have written, as the layers of a model do.
-func (d *device) store(p Piece) {
-	want := prefixes(p.IDs)
-	for i := p.From; i < p.To; i++ {
-		d.pages[p.Pages()[i/d.pageSize]][i%d.pageSize] = want[i+1]
+func (d *device) store(p queued) {
+	want := prefixes(slices.Concat(p.IDs, p.Drafted))
+	for i := p.From; i < p.From+p.Tokens(); i++ {
+		d.pages[p.pages[i/d.pageSize]][i%d.pageSize] = want[i+1]
 	}
 }
 
@@ -80,7 +87,14 @@ type load struct {
 	left  map[*Sequence]int // ids that it will be given
 	stems [][]int32         // beginnings that requests share
 	pins  []*kv.Pin
+	next  map[*Sequence][]int32 // ids that it will be given next
 	ended int
+	right int // draft ids that were accepted
+	wrong int // pieces with one that was not
+
+	ahead  bool     // steps are planned before the ids of the one before are known
+	flying []queued // pieces whose results are not known
+	waste  int      // ids that were computed behind the last one of a sequence
 }
 
 func newLoad(seed uint64) *load {
@@ -88,13 +102,13 @@ func newLoad(seed uint64) *load {
 	c := Config{
 		Config: kv.Config{
 			PageSize: 1 + rng.IntN(6), Slots: 1 + rng.IntN(6), Recurrent: rng.IntN(2) == 0, Prefixes: rng.IntN(5) > 0,
-			Snapshots: rng.IntN(6), HostSnapshots: rng.IntN(3), Least: rng.IntN(6),
+			Snapshots: rng.IntN(6), HostSnapshots: rng.IntN(3), Least: rng.IntN(6), Spares: rng.IntN(4),
 		},
 		Tokens: 1 + rng.IntN(30), Budget: rng.IntN(12), Outputs: 1 + rng.IntN(8), Spacing: 1 + rng.IntN(12),
 	}
 	c.Pages = (60+c.PageSize)/c.PageSize + rng.IntN(60/c.PageSize+1)
 	s := New(c)
-	l := &load{rng: rng, s: s, d: newDevice(s.cache.Config), left: map[*Sequence]int{}}
+	l := &load{rng: rng, s: s, d: newDevice(s.cache.Config), left: map[*Sequence]int{}, next: map[*Sequence][]int32{}, ahead: rng.IntN(2) == 0}
 	for range 3 {
 		l.stems = append(l.stems, l.ids(rng.IntN(25)))
 	}
@@ -130,58 +144,142 @@ func (l *load) add() {
 	l.all = append(l.all, q)
 }
 
+// draft sets ids to be verified, of which the first may be those that come.
+func (l *load) draft() {
+	for _, q := range l.all {
+		if q.Draft = nil; l.rng.IntN(2) == 0 || q.Want != Next {
+			continue
+		}
+		l.next[q] = l.ids(1 + l.rng.IntN(8))
+		q.Draft = slices.Clone(l.next[q][:min(len(l.next[q]), l.left[q])])
+		if at := l.rng.IntN(2 * len(q.Draft)); at < len(q.Draft) {
+			q.Draft[at] = 3 // which no id is
+		}
+	}
+}
+
 func (l *load) step() error {
+	if len(l.flying) == 0 {
+		l.draft()
+	}
+	l.promise()
+	before := len(l.flying)
 	t := l.s.Next()
 	for _, m := range t.Moves {
 		l.d.move(m)
 	}
-	tokens, outputs := 0, 0
+	if err := l.check(t); err != nil {
+		return err
+	}
+	var pieces []queued
 	for _, p := range t.Pieces {
-		tokens += p.To - p.From
-		for i := p.From; i < p.To; i++ {
-			if p.Wants(i) && !p.hidden() {
-				outputs++
-			}
+		pieces = append(pieces, queued{p, p.Slot(), slices.Clone(p.Pages())})
+	}
+	l.land()
+	for _, p := range pieces {
+		if p.state == gone {
+			l.waste++
 		}
 		if err := l.d.compute(p, l.s.Recurrent); err != nil {
 			return err
 		}
 	}
-	if tokens > l.s.Tokens || outputs > l.s.Outputs || tokens != t.Tokens {
-		return fmt.Errorf("a step has %d tokens and %d outputs, want at most %d and %d", tokens, outputs, l.s.Tokens, l.s.Outputs)
-	}
-	for _, p := range t.Pieces {
+	for _, p := range pieces {
 		l.d.store(p)
 	}
 	l.s.Computed()
+	l.flying = pieces
+	if !l.ahead || t.Drafted > 0 || l.rng.IntN(3) == 0 {
+		l.land()
+	}
 	for _, q := range slices.Clone(t.Complete) {
 		if q.Want != Nothing {
 			return fmt.Errorf("a sequence of %d ids gets no result", len(q.IDs))
 		}
 		l.finish(q)
 	}
-	for _, p := range slices.Clone(t.Pieces) {
-		l.deliver(p)
-	}
-	if _, running := l.s.Len(); tokens == 0 && running > 0 && len(t.Complete) == 0 {
+	if _, running := l.s.Len(); before+len(pieces) == 0 && running > 0 && len(t.Complete) == 0 {
 		return fmt.Errorf("%d sequences run, and the step is empty", running)
 	}
 	return l.s.Check()
 }
 
-func (l *load) deliver(p Piece) {
-	q := p.Sequence
-	q.First = max(q.First, p.To)
-	if p.To < len(q.IDs) || q.Want == Nothing {
-		return
-	}
-	if q.Want == Next {
-		q.IDs = append(q.IDs, int32(l.rng.IntN(3)))
-		if l.left[q]--; l.left[q] > 0 {
-			return
+// check looks at the size of a step.
+func (l *load) check(t *Step) error {
+	tokens, outputs := 0, 0
+	most := l.s.Tokens
+	for _, p := range t.Pieces {
+		tokens += p.Tokens()
+		if p.Decodes {
+			most = l.s.Budget
+		}
+		outputs += len(p.Drafted)
+		for i := p.From; i < p.To; i++ {
+			if p.Wants(i) && !p.hidden() {
+				outputs++
+			}
 		}
 	}
+	if tokens > most || outputs > l.s.Outputs || tokens != t.Tokens {
+		return fmt.Errorf("a step has %d tokens and %d outputs, want at most %d and %d", tokens, outputs, most, l.s.Outputs)
+	}
+	return nil
+}
+
+// promise keeps places for the ids that are on their way.
+func (l *load) promise() {
+	for _, p := range l.flying {
+		if q := p.Sequence; q.state != gone && q.Want == Next && p.To == len(q.IDs) && l.left[q] > 1 {
+			q.IDs = append(q.IDs, -1)
+		}
+	}
+}
+
+// land gives the sequences of the step under way their results.
+func (l *load) land() {
+	for _, p := range l.flying {
+		if p.state != gone {
+			l.deliver(p.Piece)
+		}
+	}
+	l.flying = nil
+}
+
+func (l *load) deliver(p Piece) {
+	q := p.Sequence
+	if p.To < len(q.IDs) && q.IDs[p.To] >= 0 || q.Want == Nothing || q.Want == Next && l.extend(p) {
+		return
+	}
 	l.finish(q)
+}
+
+// extend gives a sequence its next id, and those of its draft that are right.
+// It reports whether more are to come.
+func (l *load) extend(p Piece) bool {
+	q := p.Sequence
+	next := append(l.next[q], l.ids(1)...)
+	delete(l.next, q)
+	if p.To < len(q.IDs) { // there is a place for it
+		if q.IDs[p.To] = next[0]; l.rng.IntN(10) == 0 {
+			return false
+		}
+		l.left[q]--
+		return true
+	}
+	for i := range len(p.Drafted) + 1 {
+		q.IDs = append(q.IDs, next[i])
+		if l.left[q]--; l.left[q] == 0 {
+			return false
+		}
+		if i < len(p.Drafted) && p.Drafted[i] != next[i] {
+			l.wrong++
+			break
+		}
+		if i < len(p.Drafted) {
+			l.right++
+		}
+	}
+	return true
 }
 
 func (l *load) finish(q *Sequence) {
@@ -253,17 +351,19 @@ func TestRandomLoad(t *testing.T) {
 	if testing.Short() {
 		schedules = 2000
 	}
-	preempted, reused := 0, uint64(0)
+	preempted, right, wrong, waste, reused := 0, 0, 0, 0, uint64(0)
 	for seed := range uint64(schedules) {
 		l := newLoad(seed)
 		if err := l.run(); err != nil {
 			t.Fatalf("schedule %d, %+v: %v", seed, l.s.Config, err)
 		}
 		reused += l.s.Lookups().Reused + l.s.Lookups().Skipped
+		waste += l.waste
 		preempted += l.s.preempted
+		right, wrong = right+l.right, wrong+l.wrong
 	}
-	if preempted < schedules/20 || reused < uint64(schedules) {
-		t.Errorf("%d schedules had %d preemptions and %d ids reused: too few to mean something", schedules, preempted, reused)
+	if preempted < schedules/20 || reused < uint64(schedules) || right < schedules || wrong < schedules || waste < schedules/10 {
+		t.Errorf("%d schedules had %d preemptions, %d ids reused, %d draft ids accepted, %d pieces with a wrong one and %d ids too many: too few to mean something", schedules, preempted, reused, right, wrong, waste)
 	}
-	t.Logf("%d schedules, %d preemptions, %d ids reused", schedules, preempted, reused)
+	t.Logf("%d schedules, %d preemptions, %d ids reused, %d draft ids accepted, %d pieces with a wrong one, %d ids too many", schedules, preempted, reused, right, wrong, waste)
 }

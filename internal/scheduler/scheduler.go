@@ -9,7 +9,8 @@
 // none stands still; prompts share what is left of the step's budget. A prompt
 // takes at most half of what is left while prompts of its priority wait behind
 // it, so that a long one does not keep short ones waiting; what they leave goes
-// round again from the front. When pages run out, the request that came last
+// round again from the front. Drafts of what follows are verified in the same
+// step, as far as nobody else needs the room. When pages run out, the request that came last
 // among those of the lowest priority gives way: its pages can be found by their
 // content until they are needed, and what is gone is computed again. A request
 // that cannot be admitted otherwise displaces requests of lower priority. Low
@@ -45,14 +46,16 @@ const (
 	Nothing                // the ids shall be computed and pinned
 )
 
-// Sequence is a request as the scheduler sees it.
+// Sequence is a request as the scheduler sees it. The last of its ids may be one
+// that is on its way: below 0 while Next decides, known when Computed is called.
 type Sequence struct {
 	IDs      []int32
 	Want     Want
-	Priority int   // the higher goes first
-	Marks    []int // numbers of ids, ascending, after which the state is likely to be wanted again
-	Owner    any   // the caller's
-	First    int   // with Logits and Hidden: the first position whose result is still wanted
+	Priority int     // the higher goes first
+	Marks    []int   // numbers of ids, ascending, after which the state is likely to be wanted again
+	Owner    any     // the caller's
+	First    int     // with Logits and Hidden: the first position whose result no step has given yet
+	Draft    []int32 // what may follow IDs, for the next step to verify as far as there is room
 
 	Fed         int // ids that are computed once the step is
 	Reused      int // of them, ids that it started behind when it was admitted first
@@ -64,6 +67,9 @@ type Sequence struct {
 	held    kv.Sequence
 	cuts    []int // where prompt passes end, to save the state; ascending
 	spacing int
+	drafted []int32 // what the step that was decided last verifies
+	base    int     // Fed before that step, if it has any
+	again   int     // ids behind Fed that are computed again, behind a state that was put back
 }
 
 type state uint8
@@ -109,20 +115,20 @@ func (q *Sequence) unneeded() int {
 	return len(q.IDs) - 1
 }
 
-// decoding reports whether one id is left to compute, which leads to the next.
-func (q *Sequence) decoding() bool { return q.Want == Next && q.Fed == len(q.IDs)-1 }
+// decoding reports whether the last id is left to compute, which leads to the
+// next, and besides it only ids that have to be computed again.
+func (q *Sequence) decoding() bool { return q.Want == Next && q.Fed+q.again == len(q.IDs)-1 }
 
 // Piece is a run of a sequence's ids: [From, To).
 type Piece struct {
 	*Sequence
 	From, To int
+	Drafted  []int32 // what may follow them: computed as well, to verify it
+	Decodes  bool    // it belongs to the output and leads to its next id, or to several
 }
 
-// Decoded reports whether the piece is an id of the output that leads to the
-// next.
-func (p *Piece) Decoded() bool {
-	return p.Want == Next && p.From >= p.prompt && p.To == p.From+1 && p.To == len(p.IDs)
-}
+// Tokens returns how many ids the piece computes.
+func (p *Piece) Tokens() int { return p.To - p.From + len(p.Drafted) }
 
 // Step is what a model computes at once. It is valid until the next one.
 type Step struct {
@@ -132,6 +138,7 @@ type Step struct {
 	Complete  []*Sequence // nothing is left to compute for them, without being in the step
 	Preempted int         // sequences that had to give way
 	Tokens    int
+	Drafted   int // of the tokens, those of drafts
 }
 
 // Scheduler holds all requests that have not ended.
@@ -145,6 +152,7 @@ type Scheduler struct {
 	preempted int  // so far
 	step      Step
 	prompts   []Piece
+	decoding  []*Sequence // as listed last
 }
 
 // New returns a scheduler without requests.
@@ -212,6 +220,7 @@ func (s *Scheduler) Remove(q *Sequence) {
 }
 
 func (s *Scheduler) giveBack(q *Sequence, likely bool) {
+	s.settle(q)
 	ids := q.IDs[:q.Fed]
 	s.cache.Save(&q.held, ids, likely)
 	s.cache.Release(&q.held, ids)
@@ -222,7 +231,7 @@ func (s *Scheduler) giveBack(q *Sequence, likely bool) {
 func (s *Scheduler) preempt(q *Sequence) {
 	s.running = remove(s.running, q)
 	s.giveBack(q, true)
-	q.state, q.Fed = waiting, 0
+	q.state, q.Fed, q.again, q.Draft = waiting, 0, 0, nil
 	q.Preemptions++
 	s.waiting = insert(s.waiting, q)
 	s.step.Preempted++

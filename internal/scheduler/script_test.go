@@ -22,6 +22,7 @@ var update = flag.Bool("update", false, "write what the scripts print into their
 //	scheduler pages=8 page=4 slots=2 tokens=16 …   begins anew
 //	add a ids=abcdef max=3 priority=1 …            adds a request whose ids are letters
 //	step 3                                         makes three steps
+//	draft a ids=BCx                                sets a draft for the next step
 //	end a                                          takes a request out
 //	pin a, unpin a
 //
@@ -120,7 +121,8 @@ func newPlayer(t *testing.T, words []string) *player {
 		Config: kv.Config{
 			Pages: o.number("pages", 100), PageSize: o.number("page", 4), Slots: o.number("slots", 8),
 			Recurrent: o.has("recurrent"), Prefixes: !o.has("noprefixes"),
-			Snapshots: o.number("snapshots", 0), HostSnapshots: o.number("host", 0), Least: o.number("least", 0),
+			Snapshots: o.number("snapshots", 0), HostSnapshots: o.number("host", 0), Spares: o.number("spares", 0),
+			Least: o.number("least", 0),
 		},
 		Tokens: o.number("tokens", 100), Budget: o.number("budget", 0), Outputs: o.number("outputs", 100),
 		Spacing: o.number("spacing", 0),
@@ -141,6 +143,8 @@ func (p *player) command(words []string) {
 		for range max(n, 1) {
 			p.step()
 		}
+	case "draft":
+		p.all[name].Draft = letters(parseOptions(words[2:])["ids"])
 	case "end":
 		p.s.Remove(p.all[name])
 	case "unpin":
@@ -155,11 +159,15 @@ func (p *player) command(words []string) {
 
 var wants = map[string]Want{"": Next, "logits": Logits, "last": LastHidden, "hidden": Hidden, "pin": Nothing}
 
-func (p *player) add(name string, o options) {
-	q := &Sequence{Want: wants[o["want"]], Priority: o.number("priority", 0)}
-	for _, c := range o["ids"] {
-		q.IDs = append(q.IDs, c)
+func letters(s string) (ids []int32) {
+	for _, c := range s {
+		ids = append(ids, c)
 	}
+	return ids
+}
+
+func (p *player) add(name string, o options) {
+	q := &Sequence{IDs: letters(o["ids"]), Want: wants[o["want"]], Priority: o.number("priority", 0)}
 	for _, m := range strings.Split(o["marks"], ",") {
 		if n, err := strconv.Atoi(m); err == nil {
 			q.Marks = append(q.Marks, n)
@@ -176,7 +184,11 @@ func (p *player) step() {
 		words = append(words, fmt.Sprintf("(%s %d to %d)", m.Kind, m.From, m.To))
 	}
 	for _, piece := range t.Pieces {
-		words = append(words, fmt.Sprintf("%s[%d:%d)", p.name[piece.Sequence], piece.From, piece.To))
+		word := fmt.Sprintf("%s[%d:%d)", p.name[piece.Sequence], piece.From, piece.To)
+		if len(piece.Drafted) > 0 {
+			word += "+" + string(piece.Drafted)
+		}
+		words = append(words, word)
 	}
 	p.s.Computed()
 	for _, q := range t.Complete {
@@ -192,21 +204,26 @@ func (p *player) step() {
 	p.report(words, t)
 }
 
-// deliver gives a sequence its next id. It reports whether it has ended.
+// deliver gives a sequence its next id, and those of its draft that are
+// right. It reports whether it has ended.
 func (p *player) deliver(piece Piece) bool {
 	q := piece.Sequence
-	if q.Want == Logits || q.Want == Hidden {
-		q.First = max(q.First, piece.To)
-	}
 	if piece.To < len(q.IDs) {
 		return false
 	}
 	if q.Want != Next {
 		return q.Want != Nothing // which is complete in the next step
 	}
-	n := len(q.IDs) - q.prompt
-	q.IDs = append(q.IDs, 'A'+int32(n))
-	return n+1 == p.max[q]
+	for i := 0; ; i++ {
+		n := len(q.IDs) - q.prompt
+		q.IDs = append(q.IDs, 'A'+int32(n))
+		if n+1 == p.max[q] {
+			return true
+		}
+		if i == len(piece.Drafted) || piece.Drafted[i] != 'A'+int32(n) {
+			return false
+		}
+	}
 }
 
 func (p *player) finish(q *Sequence) {

@@ -5,10 +5,19 @@ import (
 )
 
 // Next decides what the next step holds. Its ids count as computed from then
-// on: after the step, Computed has to be called, and the new ids be appended.
+// on: Computed has to be called before the next one, and the new ids be appended
+// as they come.
+//
+// A device that makes steps and moves one after the other need not have made a
+// step when the next one is decided on. A sequence whose next id is not known then
+// is in the next step if the id has its place already; otherwise it waits.
 func (s *Scheduler) Next() *Step {
 	t := &s.step
 	*t = Step{Pieces: t.Pieces[:0], Admitted: t.Admitted[:0], Complete: t.Complete[:0]}
+	for _, q := range s.running {
+		s.settle(q)
+		s.cache.Shrink(&q.held, len(q.IDs))
+	}
 	s.grow()
 	s.admit()
 	s.pack()
@@ -97,20 +106,21 @@ func (s *Scheduler) pack() {
 	for _, q := range s.running {
 		switch {
 		case q.decoding():
-			t.Pieces = append(t.Pieces, Piece{q, q.Fed, q.Fed + 1})
+			t.Pieces = append(t.Pieces, Piece{Sequence: q, From: q.Fed, To: len(q.IDs), Decodes: q.Fed >= q.prompt})
 		case q.Fed < len(q.IDs):
+			q.Draft = nil // it will not be what follows then
 			s.follow(q)
 		default:
-			t.Complete = append(t.Complete, q)
+			s.finish(q)
 		}
 	}
-	t.Tokens = len(t.Pieces)
 	room := s.Tokens
 	if len(t.Pieces) > 0 {
-		room = s.Budget
+		s.draft()
+		room = s.Budget - t.Tokens
 	}
-	s.share(room - len(t.Pieces))
-	outputs := s.Outputs - len(t.Pieces) - s.ending()
+	s.share(room)
+	outputs := s.Outputs - len(t.Pieces) - t.Drafted - s.ending()
 	for _, p := range s.prompts {
 		outputs -= s.limit(&p, outputs)
 		if p.To > p.From {
@@ -120,7 +130,7 @@ func (s *Scheduler) pack() {
 	}
 	for i := range t.Pieces {
 		p := &t.Pieces[i]
-		p.Fed = p.To
+		p.Fed, p.again = p.To, 0
 	}
 	slices.SortStableFunc(t.Pieces, func(a, b Piece) int { return order(a.hidden()) - order(b.hidden()) })
 }
@@ -137,7 +147,7 @@ func order(hidden bool) int {
 func (s *Scheduler) follow(q *Sequence) {
 	q.Fed = s.cache.Advance(&q.held, q.IDs, q.Fed, q.unneeded())
 	if q.Fed == len(q.IDs) {
-		s.step.Complete = append(s.step.Complete, q)
+		s.finish(q)
 		return
 	}
 	for _, p := range s.prompts {
@@ -145,7 +155,15 @@ func (s *Scheduler) follow(q *Sequence) {
 			return
 		}
 	}
-	s.prompts = append(s.prompts, Piece{q, q.Fed, q.Fed})
+	s.prompts = append(s.prompts, Piece{Sequence: q, From: q.Fed, To: q.Fed})
+}
+
+// finish is for a sequence that has no ids left to compute. Where results are
+// wanted, they are on their way.
+func (s *Scheduler) finish(q *Sequence) {
+	if q.Want == Nothing {
+		s.step.Complete = append(s.step.Complete, q)
+	}
 }
 
 // leads reports whether p is about to compute ids that q needs as well, so that
@@ -238,12 +256,16 @@ func (p *Piece) cut() {
 	}
 }
 
-// Computed tells that the step has been computed: its pages can be found from
-// now on, and states are saved.
+// Computed tells that the step has been computed, or will be before the next one:
+// its pages can be found from now on, and states are saved. Of pieces with drafts
+// that is known later.
 func (s *Scheduler) Computed() {
 	for i := range s.step.Pieces {
 		p := &s.step.Pieces[i]
-		if p.state != running {
+		if p.Want == Logits || p.Want == Hidden {
+			p.First = max(p.First, p.To)
+		}
+		if p.state != running || len(p.Drafted) > 0 {
 			continue
 		}
 		ids := p.IDs[:p.To]

@@ -3,10 +3,15 @@ package server
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -39,15 +44,14 @@ type rawClient struct {
 	ask  []byte
 }
 
-func newRawClient(b *testing.B, url string, tokens int) *rawClient {
+func newRawClient(url string, tokens int) (*rawClient, error) {
 	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
 	if err != nil {
-		b.Fatal(err)
+		return nil, err
 	}
-	b.Cleanup(func() { conn.Close() })
 	body := fmt.Sprintf(`{%s,"stream":true,"ignore_eos":true,"temperature":0,"max_tokens":%d}`, hello, tokens)
 	ask := fmt.Sprintf("POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
-	return &rawClient{conn: conn, in: bufio.NewReaderSize(conn, 64<<10), ask: []byte(ask)}
+	return &rawClient{conn: conn, in: bufio.NewReaderSize(conn, 64<<10), ask: []byte(ask)}, nil
 }
 
 // run sends the request and reads to the end; first is called at the first
@@ -72,6 +76,71 @@ func (c *rawClient) run(first func()) error {
 	}
 }
 
+// clientAddress and clientTokens tell the test binary to be a clientProcess.
+const (
+	clientAddress = "GODWIT_BENCH_CLIENT"
+	clientTokens  = "GODWIT_BENCH_TOKENS"
+)
+
+// clientProcess is a client in a process of its own, as clients are. One in
+// the server's process would wait for the server's own scheduler, which looks
+// at the network only when a processor has nothing else to do.
+type clientProcess struct {
+	in  io.Writer
+	out *bufio.Reader
+}
+
+func startClient(b *testing.B, url string, tokens int) *clientProcess {
+	cmd := exec.CommandContext(b.Context(), os.Args[0], "-test.run=^TestBenchClient$")
+	cmd.Env = append(os.Environ(), clientAddress+"="+url, fmt.Sprintf("%s=%d", clientTokens, tokens))
+	cmd.Stderr = os.Stderr
+	in, err1 := cmd.StdinPipe()
+	out, err2 := cmd.StdoutPipe()
+	if err := errors.Join(err1, err2, cmd.Start()); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		in.Close()
+		cmd.Wait()
+	})
+	return &clientProcess{in: in, out: bufio.NewReader(out)}
+}
+
+// run has the client send a request and read the whole answer. It returns the
+// time to the first text.
+func (c *clientProcess) run() (first time.Duration, err error) {
+	if _, err := io.WriteString(c.in, "\n"); err != nil {
+		return 0, err
+	}
+	_, err = fmt.Fscanln(c.out, &first)
+	return first, err
+}
+
+// TestBenchClient is the other side of a clientProcess.
+func TestBenchClient(t *testing.T) {
+	url := os.Getenv(clientAddress)
+	if url == "" {
+		t.Skip("not started by a benchmark")
+	}
+	tokens, err := strconv.Atoi(os.Getenv(clientTokens))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := newRawClient(url, tokens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.conn.Close()
+	for asked := bufio.NewScanner(os.Stdin); asked.Scan(); {
+		began := time.Now()
+		var first time.Duration
+		if err := c.run(func() { first = time.Since(began) }); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Println(int64(first))
+	}
+}
+
 // BenchmarkFirstToken compares the time to the first token of an idle engine
 // with the same over HTTP, in turns: of answers of one token, and of longer
 // ones, where the engine goes on to use all cores while the first is sent.
@@ -79,24 +148,18 @@ func BenchmarkFirstToken(b *testing.B) {
 	ts, m := benchServer(b)
 	for _, tokens := range []int{1, 16} {
 		b.Run(fmt.Sprintf("of=%d", tokens), func(b *testing.B) {
-			c := newRawClient(b, ts.url, tokens)
+			c := startClient(b, ts.url, tokens)
 			var direct, http []time.Duration
 			for b.Loop() {
-				began := time.Now()
-				g, err := m.Start(b.Context(), benchRequest(tokens))
+				first, err := firstToken(b.Context(), m, tokens)
 				if err != nil {
 					b.Fatal(err)
 				}
-				first := true
-				for range g.Tokens() {
-					if first {
-						direct, first = append(direct, time.Since(began)), false
-					}
-				}
-				began = time.Now()
-				if err := c.run(func() { http = append(http, time.Since(began)) }); err != nil {
+				direct = append(direct, first)
+				if first, err = c.run(); err != nil {
 					b.Fatal(err)
 				}
+				http = append(http, first)
 			}
 			slices.Sort(direct)
 			slices.Sort(http)
@@ -108,13 +171,33 @@ func BenchmarkFirstToken(b *testing.B) {
 	}
 }
 
+// firstToken returns the time to the first token of a generation, which it
+// reads to its end.
+func firstToken(ctx context.Context, m *godwit.Model, tokens int) (first time.Duration, err error) {
+	began := time.Now()
+	g, err := m.Start(ctx, benchRequest(tokens))
+	if err != nil {
+		return 0, err
+	}
+	for range g.Tokens() {
+		if first == 0 {
+			first = time.Since(began)
+		}
+	}
+	return first, g.Err()
+}
+
 // BenchmarkStreams compares the throughput of 128 streams, in turns.
 func BenchmarkStreams(b *testing.B) {
 	const streams, tokens = 128, 64
 	ts, m := benchServer(b)
 	clients := make([]*rawClient, streams)
 	for i := range clients {
-		clients[i] = newRawClient(b, ts.url, tokens)
+		var err error
+		if clients[i], err = newRawClient(ts.url, tokens); err != nil {
+			b.Fatal(err)
+		}
+		defer clients[i].conn.Close()
 	}
 	measure := func(one func(i int) error) time.Duration {
 		began := time.Now()

@@ -145,9 +145,13 @@ var refusedFields = map[string]string{
 	"background":           "requests are answered while the client waits",
 	"best_of":              "ask for n and choose among them",
 	"conversation":         "nothing is stored between requests; send all messages",
-	"function_call":        "it was replaced by tool_choice",
+	"function_call":        "it was replaced by tools, tool_choice and tool_calls",
 	"functions":            "it was replaced by tools",
 	"file":                 "models here only read text",
+	"guided_choice":        "give an enum in response_format",
+	"guided_grammar":       "response_format takes JSON schemas",
+	"guided_json":          "the schema belongs into response_format",
+	"guided_regex":         "give a pattern in response_format's schema",
 	"image_url":            "models here only read text",
 	"include":              "everything that there is is part of the answer",
 	"input_audio":          "models here only read text",
@@ -156,11 +160,28 @@ var refusedFields = map[string]string{
 	"prediction":           "there is no predicted output here",
 	"previous_response_id": "nothing is stored between requests; send all items",
 	"prompt":               "nothing is stored between requests; send messages or input",
+	"structured_outputs":   "the schema belongs into response_format",
 	"suffix":               "models here only continue a text",
 	"use_beam_search":      "tokens are sampled",
 	"verbosity":            "say it in a message",
 	"web_search_options":   "this server does not search",
 }
+
+// nothing is a field that clients know and that this server has no meaning
+// for. Libraries write the fields that they know as null, which says the same
+// as their absence.
+type nothing struct{}
+
+// UnmarshalJSONFrom takes null and refuses all else by the field's name.
+func (*nothing) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	kind := d.PeekKind()
+	if _, err := d.ReadValue(); err != nil || kind == 'n' {
+		return err
+	}
+	return unknownField(fieldPath(d.StackPointer()))
+}
+
+func (nothing) schema(*document) schema { return schema{"enum": []any{nil}} }
 
 // fieldPath turns /messages/0/content into messages[0].content.
 func fieldPath(p jsontext.Pointer) string {

@@ -27,6 +27,13 @@ type chatRequest struct {
 	ToolChoice          toolChoice     `json:"tool_choice,omitzero"`
 	ParallelToolCalls   *bool          `json:"parallel_tool_calls,omitzero" doc:"false ends the answer after its first call."`
 	thinkingFields
+
+	Audio            nothing `json:"audio,omitzero"`
+	FunctionCall     nothing `json:"function_call,omitzero"`
+	Functions        nothing `json:"functions,omitzero"`
+	Prediction       nothing `json:"prediction,omitzero"`
+	Verbosity        nothing `json:"verbosity,omitzero"`
+	WebSearchOptions nothing `json:"web_search_options,omitzero"`
 }
 
 // thinkingFields say how much the model thinks: options of the checkpoint's
@@ -201,7 +208,7 @@ func (b *chatRequest) request(m *godwit.Model) (godwit.Request, error) {
 	if r.TopLogs, err = b.topLogprobs(); err != nil {
 		return r, err
 	}
-	return r, b.samplingFields.apply(&r, m.DefaultSampling())
+	return r, b.samplingFields.apply(&r, m)
 }
 
 func (b *chatRequest) applyTools(r *godwit.Request) error {

@@ -140,7 +140,7 @@ func TestSamplingFields(t *testing.T) {
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	body = chatRequest{Messages: []message{{Role: "user"}}}
+	body = chatRequest{Messages: []message{{Role: "user", Content: &content{}}}}
 	if r, err = body.request(m); err != nil {
 		t.Fatal(err)
 	}
@@ -163,6 +163,10 @@ func TestRefusals(t *testing.T) {
 		{"chat", `{"mesages":[]}`, "mesages", "mesages is not a field that this server knows"},
 		{"chat", `{"Messages":[]}`, "Messages", "Messages is not a field that this server knows"},
 		{"chat", `{"functions":[]}`, "functions", "functions is not supported: it was replaced by tools"},
+		{"chat", `{` + hello + `,"guided_json":{}}`, "guided_json", "guided_json is not supported: the schema belongs into response_format"},
+		{"chat", `{"messages":[{"role":"user"}]}`, "messages[0].content", "messages[0].content is missing"},
+		{"chat", `{"messages":[{"role":"system","content":null}]}`, "messages[0].content", "messages[0].content is missing"},
+		{"chat", `{"messages":[{"role":"assistant","content":"x","function_call":{"name":"a"}}]}`, "messages[0].function_call", "it was replaced by tools"},
 		{"chat", `{"messages":[{"role":"robot","content":"x"}]}`, "messages[0].role", `messages[0].role is "robot"`},
 		{"chat", `{"messages":[{"role":"user","content":5}]}`, "messages[0].content", "messages[0].content is a number, want a string or a list of parts"},
 		{"chat", `{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{}}]}]}`, "messages[0].content[0].image_url", "models here only read text"},
@@ -178,7 +182,7 @@ func TestRefusals(t *testing.T) {
 		{"chat", `{` + hello + `,"stop":["1","2","3","4","5","6","7","8","9","10","11","12","13","14","15","16","17"]}`, "stop", "stop has 17 texts, want at most 16"},
 		{"chat", `{` + hello + `,"logit_bias":{"a":1}}`, "logit_bias", `logit_bias has the name "a", want a token id`},
 		{"chat", `{` + hello + `,"logit_bias":{"5":101}}`, "logit_bias", "logit_bias of id 5 is 101, want -100 to 100"},
-		{"chat", `{` + hello + `,"logit_bias":{"5000":1}}`, "", "logit bias for id 5000, want an id from 0 to 4095"},
+		{"chat", `{` + hello + `,"logit_bias":{"5000":1}}`, "logit_bias", `logit_bias has the name "5000", want a token id, 0 to 4095`},
 		{"chat", `{` + hello + `,"max_tokens":0}`, "max_completion_tokens", "max_completion_tokens is 0, want at least 1"},
 		{"chat", `{` + hello + `,"max_tokens":1,"max_completion_tokens":2}`, "max_tokens", "give one of them"},
 		{"chat", `{` + hello + `,"top_logprobs":2}`, "top_logprobs", "top_logprobs is 2 without logprobs, which must be true"},
@@ -205,6 +209,7 @@ func TestRefusals(t *testing.T) {
 		{"chat", `{` + hello + `,"chat_template_kwargs":{"messages":[]}}`, "", "chat_template_kwargs.messages belongs into the request itself"},
 		{"chat", `{` + hello + `,"response_format":{"type":"xml"}}`, "response_format.type", "want text, json_object or json_schema"},
 		{"chat", `{` + hello + `,"response_format":{"type":"json_schema","json_schema":{"name":"a"}}}`, "response_format.json_schema.schema", "is missing"},
+		{"chat", `{` + hello + `,"response_format":{"type":"json_schema"}}`, "response_format.json_schema", "response_format.json_schema is missing"},
 		{"chat", `{` + hello + `,"response_format":{"type":"json_schema","json_schema":{"name":"a","schema":{"not":{}}}}}`, "response_format.json_schema.schema", "not"},
 		{"chat", `{` + hello + `,"tools":[{"type":"function","function":{"name":"a"}}],"tool_choice":{"type":"function","function":{"name":"b"}}}`, "tool_choice", "none of the tools"},
 		{"chat", `{` + hello + `,"response_format":{"type":"json_object"},"tools":[{"type":"function","function":{"name":"a"}}],"tool_choice":"required"}`, "tool_choice", "want one of them"},
@@ -222,13 +227,15 @@ func TestRefusals(t *testing.T) {
 		{"resp", `{"input":"x","max_output_tokens":0}`, "max_output_tokens", "want at least 1"},
 		{"resp", `{"input":"x","top_logprobs":30}`, "top_logprobs", "want 0 to 20"},
 		{"resp", `{"input":"x","tools":[{"type":"mcp","name":"a"}]}`, "tools", `tools[0].type is "mcp", want function`},
-		{"/v1/embeddings", `{"input":[]}`, "input", "input has 0 texts, want 1 to 2048"},
+		{"/v1/embeddings", `{"input":[]}`, "input", "input is missing, want a text or token ids"},
+		{"/v1/embeddings", `{"input":[` + strings.Repeat(`"a",`, 2048) + `"a"]}`, "input", "input has 2049 texts, want at most 2048"},
 		{"/v1/embeddings", `{"input":["a",""]}`, "input", "input 1 is empty"},
 		{"/v1/embeddings", `{"input":"a","encoding_format":"hex"}`, "encoding_format", "want float or base64"},
 		{"/v1/embeddings", `{"input":"a","dimensions":0}`, "dimensions", "want at least 1"},
 		{"/v1/embeddings", `{"input":"a","dimensions":1000}`, "", "1000 dimensions, want 1 to 256"},
 		{"/v1/embeddings", `{"input":"a","pooling":"max"}`, "", "want mean or last"},
-		{"plain", `{}`, "prompt", "prompt and n ask for 0 choices, want 1 to 4"},
+		{"plain", `{}`, "prompt", "prompt is missing, want a text or token ids"},
+		{"plain", `{"prompt":null}`, "prompt", "prompt is missing, want a text or token ids"},
 		{"plain", `{"prompt":["a","b","c"],"n":2}`, "prompt", "prompt and n ask for 6 choices, want 1 to 4"},
 		{"plain", `{"prompt":{}}`, "prompt", "prompt is an object, want a string, a list of strings, token ids or a list of such lists"},
 		{"plain", `{"prompt":[1,-1]}`, "", "token 1 of the prompt is -1"},
@@ -239,6 +246,7 @@ func TestRefusals(t *testing.T) {
 		{"/tokenize", `{"prompt":"a","messages":[]}`, "messages", "got both prompt and messages, want one"},
 		{"/tokenize", `{"prompt":1}`, "prompt", "prompt is a number, want a string"},
 		{"/detokenize", `{"tokens":["a"]}`, "tokens[0]", "tokens[0] is a string, want a whole number"},
+		{"/detokenize", `{"tokens":[1,4096]}`, "tokens[1]", "tokens[1] is 4096, want an id of the vocabulary, 0 to 4095"},
 	} {
 		path := map[string]string{"chat": "/v1/chat/completions", "plain": "/v1/completions", "resp": "/v1/responses"}[c.path]
 		if path == "" {
@@ -254,8 +262,27 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	long := strings.Repeat("word ", 9000)
-	if e := ts.refuse("POST", "/v1/completions", `{"prompt":"`+long+`"}`, 400); !strings.Contains(e.Message, "context of 8192") {
+	if e := ts.refuse("POST", "/v1/completions", `{"prompt":"`+long+`"}`, 400); !strings.Contains(e.Message, "context of 8192") || *e.Code != "context_length_exceeded" {
 		t.Errorf("got %+v, want the context", e)
+	}
+}
+
+// TestNulls: what libraries write for fields that they know and nobody set is
+// taken, of requests and of an earlier answer.
+func TestNulls(t *testing.T) {
+	ts := startBuiltin(t, Options{})
+	for _, c := range []struct{ path, body string }{
+		{"/v1/chat/completions", `{"max_tokens":1,"messages":[{"role":"user","content":"a"},
+			{"role":"assistant","content":"b","refusal":null,"annotations":null,"audio":null,"function_call":null,"tool_calls":null},
+			{"role":"assistant","content":"b","annotations":[]},{"role":"user","content":"c"}]}`},
+		{"/v1/chat/completions", `{` + hello + `,"max_tokens":1,"audio":null,"function_call":null,"functions":null,"prediction":null,"verbosity":null,
+			"web_search_options":null,"logit_bias":null,"logprobs":null,"n":null,"response_format":null,"stop":null,"store":null,"stream":null,
+			"stream_options":null,"tool_choice":null,"tools":null,"top_logprobs":null,"user":null}`},
+		{"/v1/completions", `{"prompt":"a","max_tokens":1,"best_of":null,"suffix":null,"logprobs":null,"echo":null}`},
+		{"/v1/responses", `{"input":"a","max_output_tokens":1,"background":null,"conversation":null,"max_tool_calls":null,"previous_response_id":null,
+			"prompt":null,"include":null,"instructions":null,"reasoning":null,"text":null,"tools":null,"truncation":null}`},
+	} {
+		ts.call("POST", c.path, c.body, 200, &map[string]any{})
 	}
 }
 

@@ -22,6 +22,9 @@ type completionRequest struct {
 	Logprobs      *int          `json:"logprobs,omitzero" doc:"Report the log-probability of each token and as many likely ones." minimum:"0" maximum:"20"`
 	Stream        bool          `json:"stream,omitzero" doc:"Answer with events as the text comes about."`
 	StreamOptions streamOptions `json:"stream_options,omitzero"`
+
+	BestOf nothing `json:"best_of,omitzero"`
+	Suffix nothing `json:"suffix,omitzero"`
 }
 
 // completion is the answer, and each event of a stream.
@@ -55,6 +58,9 @@ func (p *prompts) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	raw, err := d.ReadValue()
 	if err != nil {
 		return err
+	}
+	if raw.Kind() == 'n' {
+		return nil
 	}
 	var text string
 	if json.Unmarshal(raw, &text) == nil {
@@ -156,11 +162,14 @@ func (s *Server) completionRequests(b *completionRequest, m *godwit.Model) ([]go
 	if err != nil {
 		return nil, err
 	}
-	if len(b.Prompt) == 0 || len(b.Prompt)*n > s.opts.MaxChoices {
+	if len(b.Prompt) == 0 {
+		return nil, invalid("prompt", "prompt is missing, want a text or token ids")
+	}
+	if len(b.Prompt)*n > s.opts.MaxChoices {
 		return nil, invalid("prompt", "prompt and n ask for %d choices, want 1 to %d", len(b.Prompt)*n, s.opts.MaxChoices)
 	}
 	var base godwit.Request
-	if err := b.apply(&base, m.DefaultSampling()); err != nil {
+	if err := b.apply(&base, m); err != nil {
 		return nil, err
 	}
 	if base.MaxTokens, err = b.maxTokens(); err != nil {

@@ -98,8 +98,11 @@ func (b *embeddingRequest) requests(most int) ([]godwit.EmbedRequest, error) {
 	if err := b.check(); err != nil {
 		return nil, err
 	}
-	if n := len(b.Input); n == 0 || n > most {
-		return nil, invalid("input", "input has %d texts, want 1 to %d", n, most)
+	switch n := len(b.Input); {
+	case n == 0:
+		return nil, invalid("input", "input is missing, want a text or token ids")
+	case n > most:
+		return nil, invalid("input", "input has %d texts, want at most %d", n, most)
 	}
 	base := godwit.EmbedRequest{Pooling: b.Pooling, Raw: b.Normalize != nil && !*b.Normalize}
 	if b.Dimensions != nil {

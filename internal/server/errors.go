@@ -95,6 +95,7 @@ var (
 	errTimeout   = errors.New("the generation took longer than the server allows")
 	errSlow      = errors.New("the client did not take the answer in time")
 	errAbandoned = errors.New("the client closed the connection")
+	errEnded     = errors.New("the stream has ended") // within the package: nobody is left to be told
 )
 
 // asAPIError finds the status of an error: the only place that knows which
@@ -115,6 +116,7 @@ func asAPIError(ctx context.Context, err error) *apiError {
 		{errTimeout, apiError{Status: http.StatusGatewayTimeout, Type: typeServer, Code: "timeout"}},
 		{errSlow, apiError{Status: statusClientClosed, Type: typeInvalid, Code: "client_too_slow"}},
 		{errAbandoned, apiError{Status: statusClientClosed, Type: typeInvalid, Code: "client_closed"}},
+		{godwit.ErrTooLong, apiError{Status: http.StatusBadRequest, Type: typeInvalid, Code: "context_length_exceeded"}},
 		{godwit.ErrRequest, apiError{Status: http.StatusBadRequest, Type: typeInvalid}},
 		{godwit.ErrUnsupported, apiError{Status: http.StatusBadRequest, Type: typeInvalid, Code: "unsupported"}},
 		{godwit.ErrQueueFull, apiError{Status: http.StatusTooManyRequests, Type: typeRateLimit, Code: "queue_full", RetryAfter: 1}},

@@ -39,8 +39,11 @@ func (f *responseFormat) grammar(m *godwit.Model, param string) (*godwit.Grammar
 		return nil, unsupported(param+".type", "%s.type is %q, want text, json_object or json_schema", param, f.Type)
 	}
 	schema, at := f.Schema, param+".schema"
-	if f.JSONSchema != nil {
+	switch {
+	case f.JSONSchema != nil:
 		schema, at = f.JSONSchema.Schema, param+".json_schema.schema"
+	case f.Schema == nil && param == "response_format":
+		at = param + ".json_schema"
 	}
 	if schema.Kind() != '{' {
 		return nil, invalid(at, "%s is missing, want a JSON schema", at)

@@ -3,9 +3,12 @@ package server
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -198,10 +201,20 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
+// TestNothingAfterTheEnd: a sign of life that is due when a stream ends must not
+// touch the connection, which serves the next request by then.
+func TestNothingAfterTheEnd(t *testing.T) {
+	e := &eventStream{rc: http.NewResponseController(httptest.NewRecorder()), stop: make(chan struct{})}
+	e.close()
+	if err := e.write(comment); !errors.Is(err, errEnded) {
+		t.Errorf("got %v, want %v", err, errEnded)
+	}
+}
+
 // TestHeartbeat sends signs of life while there is nothing to say.
 func TestHeartbeat(t *testing.T) {
 	ts := startBuiltin(t, Options{Heartbeat: time.Millisecond})
-	_, lines := ts.stream(t.Context(), `{"messages":[{"role":"user","content":"`+strings.Repeat("word ", 2000)+`"}],"stream":true,"max_tokens":1}`)
+	_, lines := ts.stream(t.Context(), `{"messages":[{"role":"user","content":"`+rand.Text()+strings.Repeat(" word", 2000)+`"}],"stream":true,"max_tokens":1}`)
 	rest, err := io.ReadAll(lines)
 	if err != nil || !strings.Contains(string(rest), "\n\n: still working\n\n") || !strings.HasSuffix(string(rest), "data: [DONE]\n\n") {
 		t.Errorf("got %q and %v, want comments and the end", rest, err)
@@ -210,7 +223,9 @@ func TestHeartbeat(t *testing.T) {
 
 // TestDrain finishes what runs, and no longer takes new connections.
 func TestDrain(t *testing.T) {
-	ts := startBuiltin(t, Options{DrainDelay: 100 * time.Millisecond, DrainTimeout: time.Minute})
+	ts := startBuiltin(t, Options{DrainDelay: time.Second, DrainTimeout: 10 * time.Minute})
+	goOn := make(chan time.Duration)
+	ts.pause = func(d time.Duration) { goOn <- d }
 	_, lines := ts.stream(t.Context(), `{`+hello+`,"stream":true,"ignore_eos":true,"max_tokens":300}`)
 	ts.stop()
 	var ready readyReport
@@ -221,6 +236,9 @@ func TestDrain(t *testing.T) {
 	}
 	var late chatCompletion
 	ts.call("POST", "/v1/chat/completions", `{`+hello+`,"max_tokens":1}`, 200, &late) // the balancer does not know yet
+	if d := <-goOn; d != time.Second {
+		t.Errorf("got a delay of %v, want a second", d)
+	}
 	rest, err := io.ReadAll(lines)
 	if err != nil || !strings.HasSuffix(string(rest), "data: [DONE]\n\n") || !strings.Contains(string(rest), `"finish_reason":"length"`) {
 		t.Errorf("got %v and %.300q, want the whole answer", err, rest)

@@ -212,7 +212,7 @@ func heap() uint64 {
 
 // TestStopUnderLoad: whoever was let in before the signal gets a whole answer.
 func TestStopUnderLoad(t *testing.T) {
-	ts := startBuiltin(t, Options{DrainTimeout: time.Minute})
+	ts := startBuiltin(t, Options{DrainTimeout: 10 * time.Minute})
 	running := make(chan struct{}, 100)
 	go func() {
 		for range 24 {

@@ -10,13 +10,16 @@ import (
 
 // message is one turn of a conversation as a client sends it.
 type message struct {
-	Role             string     `json:"role" enum:"system,developer,user,assistant,tool"`
-	Content          *content   `json:"content,omitzero"`
-	Name             string     `json:"name,omitzero" doc:"Who speaks; passed to the template."`
-	ReasoningContent string     `json:"reasoning_content,omitzero" doc:"An assistant's reasoning, as it was received."`
-	Refusal          *string    `json:"refusal,omitzero" doc:"Accepted from an earlier answer; only null or empty."`
-	ToolCalls        []toolCall `json:"tool_calls,omitzero" doc:"An assistant's calls, as they were received."`
-	ToolCallID       string     `json:"tool_call_id,omitzero" doc:"The call that a tool's message answers."`
+	Role             string      `json:"role" enum:"system,developer,user,assistant,tool"`
+	Content          *content    `json:"content,omitzero"`
+	Name             string      `json:"name,omitzero" doc:"Who speaks; passed to the template."`
+	ReasoningContent string      `json:"reasoning_content,omitzero" doc:"An assistant's reasoning, as it was received."`
+	Refusal          *string     `json:"refusal,omitzero" doc:"Accepted from an earlier answer; only null or empty."`
+	Annotations      annotations `json:"annotations,omitzero" doc:"Of an earlier answer; not used."`
+	Audio            nothing     `json:"audio,omitzero"`
+	FunctionCall     nothing     `json:"function_call,omitzero"`
+	ToolCalls        []toolCall  `json:"tool_calls,omitzero" doc:"An assistant's calls, as they were received."`
+	ToolCallID       string      `json:"tool_call_id,omitzero" doc:"The call that a tool's message answers."`
 }
 
 // toolCall is one call of a tool.
@@ -32,6 +35,9 @@ type functionCall struct {
 	Arguments string `json:"arguments" doc:"A JSON object as text; in a stream, the next piece of it."`
 }
 
+// annotations are what another server's tools say of a text.
+type annotations []jsontext.Value
+
 // content is a text or a list of parts.
 type content struct {
 	Text string
@@ -40,7 +46,7 @@ type content struct {
 type contentPart struct {
 	Type        string           `json:"type" enum:"text,input_text,output_text,reasoning_text"`
 	Text        string           `json:"text"`
-	Annotations []jsontext.Value `json:"annotations,omitzero" doc:"Of an earlier answer; not used."`
+	Annotations annotations      `json:"annotations,omitzero" doc:"Of an earlier answer; not used."`
 	Logprobs    []jsontext.Value `json:"logprobs,omitzero" doc:"Of an earlier answer; not used."`
 }
 

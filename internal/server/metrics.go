@@ -27,6 +27,7 @@ type metrics struct {
 	output   prometheus.Observer
 	prefill  prometheus.Observer
 	decode   prometheus.Observer
+	both     prometheus.Observer // prefill and decode
 }
 
 var (
@@ -54,6 +55,7 @@ func newMetrics(s *Server) *metrics {
 	m.output = histogram("vllm:request_generation_tokens", "Tokens that a generation made.", tokenBuckets)
 	m.prefill = histogram("vllm:request_prefill_time_seconds", "From admission to the first token.", secondBuckets)
 	m.decode = histogram("vllm:request_decode_time_seconds", "From the first token to the last.", secondBuckets)
+	m.both = histogram("vllm:request_inference_time_seconds", "From admission to the last token.", secondBuckets)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "godwit_build_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": s.opts.Version, "go": runtime.Version()},
 	})
@@ -84,6 +86,7 @@ func (m *metrics) ended(started time.Time, r *godwit.Result) {
 	m.output.Observe(float64(len(r.IDs)))
 	m.prefill.Observe(r.Stats.PromptSeconds)
 	m.decode.Observe(r.Stats.DecodeSeconds)
+	m.both.Observe(r.Stats.PromptSeconds + r.Stats.DecodeSeconds)
 }
 
 // engineCollector reads the engine's own counts when somebody asks.
@@ -134,14 +137,19 @@ func engineGauges(e *godwit.Metrics) []engineGauge {
 		{"vllm:num_requests_running", "Requests that share the steps.", gauge, float64(e.Running)},
 		{"vllm:num_requests_waiting", "Requests that wait to run.", gauge, float64(e.Queued)},
 		{"vllm:kv_cache_usage_perc", "Share of the cache's pages that are in use, 0 to 1.", gauge, share(e.Pages-e.FreePages-e.CachedPages, e.Pages)},
-		{"vllm:prompt_tokens_total", "Tokens of prompts that were computed.", counter, float64(e.PromptTokens)},
+		{"vllm:prompt_tokens_total", "Tokens of prompts, computed or found in the cache.", counter, float64(e.PromptTokens + e.ReusedTokens)},
+		{"vllm:prompt_tokens_cached_total", "Those that were found in the cache.", counter, float64(e.ReusedTokens)},
 		{"vllm:generation_tokens_total", "Tokens that were sampled.", counter, float64(e.OutputTokens)},
 		{"vllm:prefix_cache_queries_total", "Tokens of prompts that were looked up in the cache.", counter, float64(e.Prefixes.Tokens)},
 		{"vllm:prefix_cache_hits_total", "Tokens of prompts that were found there.", counter, float64(e.ReusedTokens)},
+		{"vllm:spec_decode_num_drafts_total", "Drafts that were verified.", counter, float64(e.Drafts)},
+		{"vllm:spec_decode_num_draft_tokens_total", "Tokens of drafts that were verified.", counter, float64(e.DraftedTokens)},
+		{"vllm:spec_decode_num_accepted_tokens_total", "Tokens of drafts that were accepted.", counter, float64(e.AcceptedTokens)},
 		{"vllm:num_preemptions_total", "Times that a request had to give way to others.", counter, float64(e.Preempted)},
 		{"godwit_cache_pages_cached", "Pages that hold what no request uses now.", gauge, float64(e.CachedPages)},
 		{"godwit_slots", "Requests that can run at the same time.", gauge, float64(e.Slots)},
 		{"godwit_steps_total", "Steps of the engine.", counter, float64(e.Steps)},
+		{"godwit_steps_ahead_total", "Steps that were queued while another one ran.", counter, float64(e.Ahead)},
 		{"godwit_requests_submitted_total", "Requests that were queued.", counter, float64(e.Submitted)},
 		{"godwit_requests_refused_total", "Requests that found the queue full.", counter, float64(e.Refused)},
 		{"godwit_requests_cancelled_total", "Requests whose clients left.", counter, float64(e.Cancelled)},

@@ -77,6 +77,9 @@ func TestMetrics(t *testing.T) {
 	if got := f["vllm:num_requests_running"].GetMetric()[0].GetLabel()[0]; got.GetName() != "model_name" || got.GetValue() != "small" {
 		t.Errorf("got label %v, want the model's name", got)
 	}
+	if got, want := gauge(t, f, "vllm:prompt_tokens_total"), float64(2*chat.Usage.PromptTokens); got != want {
+		t.Errorf("got %g tokens of prompts, want %g: both choices', computed or found", got, want)
+	}
 	talk := `{"max_tokens":1,"messages":[{"role":"user","content":"` + strings.Repeat("word ", 200) + `"}`
 	ts.call("POST", "/v1/chat/completions", talk+`]}`, 200, &chat)
 	ts.call("POST", "/v1/chat/completions", talk+`,{"role":"assistant","content":"Yes."},{"role":"user","content":"And?"}]}`, 200, &chat)

@@ -90,6 +90,9 @@ func (m *message) model(at string) (godwit.Message, error) {
 	if m.Content != nil {
 		out.Content = m.Content.Text
 	}
+	if m.Content == nil && m.Role != "assistant" {
+		return out, invalid(at+".content", "%s.content is missing, want a text", at)
+	}
 	switch m.Role {
 	case "developer":
 		out.Role = "system" // its newer name, which templates do not know

@@ -27,6 +27,12 @@ type responseRequest struct {
 	ParallelToolCalls *bool          `json:"parallel_tool_calls,omitzero" doc:"false ends the answer after its first call."`
 	ChatTemplate      map[string]any `json:"chat_template_kwargs,omitzero" doc:"Variables of the chat template, such as enable_thinking."`
 	thinkingBudget
+
+	Background         nothing `json:"background,omitzero"`
+	Conversation       nothing `json:"conversation,omitzero"`
+	MaxToolCalls       nothing `json:"max_tool_calls,omitzero"`
+	PreviousResponseID nothing `json:"previous_response_id,omitzero"`
+	Prompt             nothing `json:"prompt,omitzero"`
 }
 
 // textOptions say what the text is like.
@@ -177,7 +183,7 @@ func (b *responseRequest) request(m *godwit.Model) (r godwit.Request, err error)
 	if err := b.applyTools(&r); err != nil {
 		return r, err
 	}
-	return r, b.apply(&r, m.DefaultSampling())
+	return r, b.apply(&r, m)
 }
 
 func (b *responseRequest) check() error {

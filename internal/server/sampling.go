@@ -30,10 +30,11 @@ type samplingFields struct {
 const maxStops = 16
 
 // apply puts the fields into a request, over the checkpoint's own sampling.
-func (f *samplingFields) apply(r *godwit.Request, defaults godwit.Sampling) error {
+func (f *samplingFields) apply(r *godwit.Request, m *godwit.Model) error {
 	if err := f.check(); err != nil {
 		return err
 	}
+	defaults := m.DefaultSampling()
 	set(&defaults.Temperature, f.Temperature)
 	set(&defaults.TopP, f.TopP)
 	set(&defaults.TopK, f.TopK)
@@ -43,7 +44,7 @@ func (f *samplingFields) apply(r *godwit.Request, defaults godwit.Sampling) erro
 	set(&defaults.FrequencyPenalty, f.FrequencyPenalty)
 	defaults.TopK = max(defaults.TopK, 0)
 	var err error
-	if defaults.LogitBias, err = f.bias(); err != nil {
+	if defaults.LogitBias, err = f.bias(m.Vocabulary()); err != nil {
 		return err
 	}
 	r.Sampling, r.Stop, r.StopIDs, r.IgnoreEOS = &defaults, f.Stop, f.StopTokenIDs, f.IgnoreEOS
@@ -90,15 +91,15 @@ func (f *samplingFields) check() error {
 }
 
 // bias reads logit_bias, whose names are token ids.
-func (f *samplingFields) bias() (map[int32]float64, error) {
+func (f *samplingFields) bias(vocabulary int) (map[int32]float64, error) {
 	if len(f.LogitBias) == 0 {
 		return nil, nil
 	}
 	out := make(map[int32]float64, len(f.LogitBias))
 	for name, value := range f.LogitBias {
 		id, err := strconv.ParseInt(name, 10, 32)
-		if err != nil || id < 0 {
-			return nil, invalid("logit_bias", "logit_bias has the name %q, want a token id", name)
+		if err != nil || id < 0 || int(id) >= vocabulary {
+			return nil, invalid("logit_bias", "logit_bias has the name %q, want a token id, 0 to %d", name, vocabulary-1)
 		}
 		if !(value >= -100 && value <= 100) {
 			return nil, invalid("logit_bias", "logit_bias of id %s is %g, want -100 to 100", name, value)

@@ -68,11 +68,12 @@ type Server struct {
 	stopping context.Context // ends when running requests have had their time
 	stop     context.CancelFunc
 	requests atomic.Int64
+	pause    func(time.Duration) // time.Sleep; tests wait for something else
 }
 
 // New returns a server that has no model yet: it says so with status 503.
 func New(opts Options) (*Server, error) {
-	s := &Server{opts: opts.withDefaults(), mux: http.NewServeMux(), started: time.Now()}
+	s := &Server{opts: opts.withDefaults(), mux: http.NewServeMux(), started: time.Now(), pause: time.Sleep}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	var err error
 	if s.guard, err = newGuard(s.opts); err != nil {
@@ -118,7 +119,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 func (s *Server) drain(h *http.Server) error {
 	s.draining.Store(true)
 	s.opts.Logger.Info("stopping", "running", s.requests.Load(), "delay", s.opts.DrainDelay, "timeout", s.opts.DrainTimeout)
-	time.Sleep(s.opts.DrainDelay)
+	s.pause(s.opts.DrainDelay)
 	deadline := time.AfterFunc(s.opts.DrainTimeout, s.stop)
 	defer deadline.Stop()
 	ctx, cancel := context.WithTimeout(context.Background(), s.opts.DrainTimeout+s.opts.WriteTimeout)

@@ -105,9 +105,16 @@ func (e *eventStream) beat(every time.Duration) {
 	}
 }
 
-// close stops the heartbeat. After it nothing may be sent.
+// close stops the heartbeat. After it nothing is sent: a tick that comes at the
+// same time finds the stream ended, for the connection belongs to the exchange no
+// longer.
 func (e *eventStream) close() {
 	close(e.stop)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.err == nil {
+		e.err = errEnded
+	}
 	e.rc.SetWriteDeadline(time.Time{})
 }
 

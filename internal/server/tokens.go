@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
 
 	"github.com/godwit-llm/godwit"
@@ -81,6 +82,12 @@ func (s *Server) detokenize(x *exchange, m *godwit.Model) error {
 	}
 	if _, err := s.modelName(body.Model); err != nil {
 		return err
+	}
+	for i, id := range body.Tokens {
+		if id < 0 || int(id) >= m.Vocabulary() {
+			param := fmt.Sprintf("tokens[%d]", i)
+			return invalid(param, "%s is %d, want an id of the vocabulary, 0 to %d", param, id, m.Vocabulary()-1)
+		}
 	}
 	text, err := m.Decode(body.Tokens)
 	if err != nil {

@@ -220,7 +220,7 @@ visit('reasoning is folded, calls are shown and answered', async (p, page) => {
   const reasoning = page.getByText('They ask for the weather → café.')
   assert.ok(!(await reasoning.isVisible()))
   await page.getByText(/^Thought for/).click()
-  assert.ok(await reasoning.isVisible())
+  await reasoning.waitFor()
   assert.equal(await page.getByLabel('Arguments').innerText(), '{\n  "place": "Zürich"\n}')
   played.answers.push({ chunks: [delta({ content: 'It **rains**.' }), delta({}, 'stop'), usage(40, 4)] })
   await page.getByLabel('Result of weather').fill('rain, 12 °C')

@@ -1,4 +1,4 @@
-// Makes the pictures of docs/PAGE.md: node screenshots.mjs
+// Makes the pictures of docs/serve/page.md: node screenshots.mjs
 // They look best with the fonts Inter, Charis SIL and JetBrains Mono installed,
 // and are small where pngquant is.
 import { spawnSync } from 'node:child_process'

@@ -24,19 +24,20 @@ import (
 func main() {
 	dir := flag.String("model", "", "directory of a checkpoint; the built-in model if empty")
 	device := flag.String("device", "cpu", "auto, cpu, cuda or cuda:N")
+	speculation := flag.String("speculate", "off", "auto or off: verify drafts")
 	duration := flag.Duration("duration", time.Hour, "how long")
 	clients := flag.Int("clients", 24, "requests at the same time")
 	seed := flag.Uint64("seed", 1, "of the load")
 	exact := flag.Bool("exact", true, "the same request must yield the same ids; true of the CPU alone")
 	flag.Parse()
-	if err := run(*dir, *device, *duration, *clients, *seed, *exact); err != nil {
+	opts := godwit.Options{Device: *device, Speculation: *speculation, Context: 768, MaxSequences: 8, QueueLimit: *clients * 3 / 4}
+	if err := run(*dir, opts, *duration, *clients, *seed, *exact); err != nil {
 		fmt.Fprintln(os.Stderr, "load:", err)
 		os.Exit(1)
 	}
 }
 
-func run(dir, device string, duration time.Duration, clients int, seed uint64, exact bool) error {
-	opts := godwit.Options{Device: device, Context: 768, MaxSequences: 8, QueueLimit: clients * 3 / 4}
+func run(dir string, opts godwit.Options, duration time.Duration, clients int, seed uint64, exact bool) error {
 	open := godwit.OpenBuiltin
 	if dir != "" {
 		open = func(o godwit.Options) (*godwit.Model, error) { return godwit.Open(dir, o) }
@@ -111,10 +112,10 @@ func (l *load) print(elapsed time.Duration, u usage) {
 	m := l.m.Metrics()
 	p := m.Prefixes
 	fmt.Printf("%6s  resident %s, heap %s, %d goroutines; %d requests finished, %d cancelled, %d refused, %d preemptions; "+
-		"%d queued, %d running; tokens: %d prompt, %d reused, %d out; lookups: %d hit, %d partial, %d no snapshot, %d evicted, %d short, %d miss; "+
+		"%d queued, %d running; tokens: %d prompt, %d reused, %d out, %d of %d drafted ones accepted; lookups: %d hit, %d partial, %d no snapshot, %d evicted, %d short, %d miss; "+
 		"pages: %d free, %d cached, %d pinned; %d snapshots; first token %.0f ms, next %.1f ms (median), step %.1f ms\n",
 		elapsed.Round(time.Second), godwit.Bytes(u.resident), godwit.Bytes(u.heap), runtime.NumGoroutine(),
-		m.Finished, m.Cancelled, m.Refused, m.Preempted, m.Queued, m.Running, m.PromptTokens, m.ReusedTokens, m.OutputTokens,
+		m.Finished, m.Cancelled, m.Refused, m.Preempted, m.Queued, m.Running, m.PromptTokens, m.ReusedTokens, m.OutputTokens, m.AcceptedTokens, m.DraftedTokens,
 		p.Hit, p.Partial, p.NoSnapshot, p.Evicted, p.TooShort, p.Miss, m.FreePages, m.CachedPages, m.PinnedPages, m.Snapshots,
 		1e3*m.FirstToken.Quantile(0.5), 1e3*m.InterToken.Quantile(0.5), 1e3*m.StepTime.Quantile(0.5))
 }

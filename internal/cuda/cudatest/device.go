@@ -161,7 +161,10 @@ func (f *Fake) contextSynchronize() code {
 	if f.here() == nil {
 		return invalidContext
 	}
-	return f.whileRecording()
+	if c := f.whileRecording(); c != 0 {
+		return c
+	}
+	return f.wait()
 }
 
 func (f *Fake) priorityRange(least, greatest *int32) code {
@@ -203,6 +206,7 @@ func (f *Fake) memoryAlloc(p *uintptr, n uint64) code {
 }
 
 func (f *Fake) memoryFree(p uintptr) code {
+	f.wait()
 	for _, d := range f.devices {
 		for i, a := range d.memory {
 			if a.addr == p {
@@ -248,6 +252,7 @@ func (f *Fake) hostFree(p unsafe.Pointer) code {
 	if h, ok := f.host[uintptr(p)]; !ok || h.registered {
 		return invalidValue
 	}
+	f.wait()
 	delete(f.host, uintptr(p))
 	return 0
 }
@@ -264,6 +269,7 @@ func (f *Fake) hostUnregister(p unsafe.Pointer) code {
 	if h, ok := f.host[uintptr(p)]; !ok || !h.registered {
 		return notRegistered
 	}
+	f.wait()
 	delete(f.host, uintptr(p))
 	return 0
 }

@@ -5,8 +5,9 @@
 // back is counted.
 //
 // Device memory is memory of the process, so copies are real. Kernels are Go
-// functions, registered by name; work is done when it is put into a stream,
-// and recorded where the stream is being captured. cuBLASLt computes small
+// functions, registered by name; work is done when it is put into a stream, or
+// as late as can be (Config.Late), and recorded where the stream is being
+// captured. cuBLASLt computes small
 // products plainly; NVML reports what the fake driver counts.
 //
 // The package knows nothing of time, warps or caches: events count operations,
@@ -31,6 +32,10 @@ type Config struct {
 	Version cuda.Version // of the driver; 0: 12.8
 	Devices []Device     // nil: one device, all zero
 	None    bool         // no device at all
+
+	// Late puts work off until somebody waits for it, as a busy device does: who
+	// overwrites or reads memory too early finds out.
+	Late bool
 
 	NoDriver, NoBLASLt, NoNVML bool     // libraries that cannot be opened
 	Missing                    []string // functions that the libraries lack
@@ -70,7 +75,9 @@ type Fake struct {
 	graphs    map[uintptr]*graph
 	execs     map[uintptr]*graph
 	lt        ltState
-	clock     uint64 // operations done
+	clock     uint64        // operations done
+	pending   []func() code // with Config.Late: put off
+	done      uint64        // of all that was put off
 }
 
 // code is a result as C returns it.
@@ -310,6 +317,7 @@ func (f *Fake) forget() {
 	clear(f.functions)
 	clear(f.graphs)
 	clear(f.execs)
+	f.catchUp(len(f.pending))
 }
 
 // here returns the device whose context is current on this thread.

@@ -5,7 +5,8 @@ import (
 	"unsafe"
 )
 
-// stream is a queue. Work is done at once unless it is being recorded.
+// stream is a queue. Work is done at once unless it is being recorded, or put
+// off until somebody waits. All streams share one order.
 type stream struct {
 	recording *graph
 	origin    bool // the recording began here
@@ -14,6 +15,7 @@ type stream struct {
 // event is a place in a stream.
 type event struct {
 	at        uint64
+	place     uint64 // of what was put off, as much lies before it
 	timed     bool
 	recorded  bool
 	recording *graph
@@ -37,8 +39,37 @@ func (f *Fake) do(s uintptr, work func() code) code {
 			return 0
 		}
 	}
+	if f.config.Late {
+		f.pending = append(f.pending, work)
+		return 0
+	}
 	f.clock++
 	return work()
+}
+
+// catchUp does the next n pieces of work that were put off.
+func (f *Fake) catchUp(n int) {
+	now := f.pending[:n]
+	f.pending = f.pending[n:]
+	f.done += uint64(n)
+	for _, work := range now {
+		f.clock++
+		if f.fault != 0 {
+			continue
+		}
+		if c := work(); c != 0 {
+			f.fail(c)
+			if f.fault == 0 {
+				f.fault = launchFailed
+			}
+		}
+	}
+}
+
+// wait does all that was put off, and tells what became of it.
+func (f *Fake) wait() code {
+	f.catchUp(len(f.pending))
+	return f.fault
 }
 
 // whileRecording refuses calls that must not be made during a recording.
@@ -79,7 +110,7 @@ func (f *Fake) streamSynchronize(s uintptr) code {
 	if st.recording != nil {
 		return captureUnsupported
 	}
-	return 0
+	return f.wait()
 }
 
 func (f *Fake) streamWait(s, e uintptr, _ uint32) code {
@@ -221,14 +252,25 @@ func (f *Fake) eventRecord(e, s uintptr) code {
 		return 0
 	}
 	ev.at, ev.recorded = f.clock, true
+	if f.config.Late {
+		f.pending = append(f.pending, func() code {
+			ev.at = f.clock
+			return 0
+		})
+		ev.place = f.done + uint64(len(f.pending))
+	}
 	return 0
 }
 
 func (f *Fake) eventSynchronize(e uintptr) code {
-	if f.events[e] == nil {
+	ev := f.events[e]
+	if ev == nil {
 		return invalidHandle
 	}
-	return 0
+	if ev.place > f.done {
+		f.catchUp(int(ev.place - f.done))
+	}
+	return f.fault
 }
 
 func (f *Fake) eventElapsed(ms *float32, from, to uintptr) code {

@@ -5,8 +5,10 @@ import "github.com/godwit-llm/godwit/internal/ops"
 // copies moves rows about: within a state, within a cache, and to host memory
 // and back.
 func copies(f *fixture) {
-	f.each("state", func(f *fixture) { copyRows(f, 9, 70) })
-	f.each("host", copyHost)
+	for _, kept := range []ops.DType{ops.F32, ops.F16} {
+		f.each("state "+kept.String(), func(f *fixture) { copyRows(f, kept, 9, 70) })
+		f.each("host "+kept.String(), func(f *fixture) { copyHost(f, kept) })
+	}
 	f.each("cache", func(f *fixture) {
 		for _, headDim := range []int{1, 12, 128} {
 			c, err := f.dev.Cache(4, 5, 3, headDim)
@@ -25,8 +27,8 @@ func (f *fixture) filled(t ops.Tensor) *matrix {
 	return f.read(t)
 }
 
-func copyRows(f *fixture, rows, cols int) {
-	t, err := f.dev.State(rows, cols)
+func copyRows(f *fixture, kept ops.DType, rows, cols int) {
+	t, err := f.dev.State(kept, rows, cols)
 	f.must(err)
 	want := f.filled(t)
 	for _, m := range [][2]int{{0, 1}, {8, 0}, {1, 8}, {3, 4}} {
@@ -47,11 +49,11 @@ func copyBlock(f *fixture, t ops.Tensor, n int) {
 }
 
 // copyHost saves rows of two states and loads them into other rows.
-func copyHost(f *fixture) {
+func copyHost(f *fixture, kept ops.DType) {
 	for _, cols := range []int{1, 33, 4096} {
-		t, err := f.dev.State(5, cols)
+		t, err := f.dev.State(kept, 5, cols)
 		f.must(err)
-		h, err := f.dev.HostState(3, cols)
+		h, err := f.dev.HostState(kept, 3, cols)
 		f.must(err)
 		want := f.filled(t)
 		first, second := append([]float64(nil), want.row(0)...), append([]float64(nil), want.row(1)...)

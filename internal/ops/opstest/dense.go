@@ -26,7 +26,42 @@ func embed(f *fixture) {
 					copy(want.row(i), values.row(int(id)))
 				}
 				f.check(out, want)
+				f.embedChosen(tables[0], values)
 			})
+		}
+	}
+}
+
+// embedChosen embeds ids that the step before has chosen, before the host asks for
+// them, beside some that are given.
+func (f *fixture) embedChosen(table ops.Tensor, values *matrix) {
+	f.Helper()
+	ids := []int{6, 0, values.rows - 1}
+	logits := make([]float32, len(ids)*values.rows)
+	for r, id := range ids {
+		logits[r*values.rows+id] = 1
+	}
+	t, err := f.dev.Float(len(ids), values.rows)
+	f.must(err)
+	f.must(f.dev.Write(t, logits))
+	f.rows(len(ids))
+	f.must(f.dev.Sample(t, make([]ops.Sampling, len(ids))))
+	b := f.rows(5)
+	copy(b.Tokens, []int32{ops.Chosen(2), 5, ops.Chosen(0), ops.Chosen(1), 7})
+	f.must(f.dev.Begin(b))
+	out := f.scratch(5, values.cols)
+	f.dev.Embed(out.Tensor, table)
+	f.dev.Launch()
+	results := make([]ops.Sampled, len(ids))
+	f.must(f.dev.Collect(results))
+	want := newMatrix(5, values.cols)
+	for i, id := range []int{ids[2], 5, ids[0], ids[1], 7} {
+		copy(want.row(i), values.row(id))
+	}
+	f.check(out, want)
+	for r, id := range ids {
+		if results[r].ID != int32(id) {
+			f.Errorf("row %d: %d was chosen, want %d", r, results[r].ID, id)
 		}
 	}
 }

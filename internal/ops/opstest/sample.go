@@ -90,7 +90,7 @@ func sampleBatch(f *fixture, vocab int, flat bool) {
 		}
 	}
 	results := make([]ops.Sampled, rows)
-	f.must(f.dev.Sample(results, logits, params))
+	f.must(ops.Sample(f.dev, results, logits, params))
 	for i, c := range sampleCases {
 		row := float64s(values[i*vocab:][:vocab])
 		if want := pick(row, &c.Sampling); int(results[i].ID) != want {
@@ -237,7 +237,7 @@ func invalid(f *fixture) {
 			params[i] = ops.Sampling{Temperature: temperature, TopP: 0.9, Top: 2}
 		}
 		results := make([]ops.Sampled, len(rows))
-		f.must(f.dev.Sample(results, logits, params))
+		f.must(ops.Sample(f.dev, results, logits, params))
 		for i, r := range results {
 			if want := i < len(rows)-1; r.Invalid != want {
 				f.Errorf("logits %v: invalid is %v, want %v", rows[i], r.Invalid, want)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -262,7 +263,7 @@ func TestErrors(t *testing.T) {
 		"key": {opts: []option.RequestOption{option.WithAPIKey("wrong")}, status: 401, code: "invalid_api_key"},
 		"long": {change: func(p *openai.ChatCompletionNewParams) {
 			p.Messages = []openai.ChatCompletionMessageParamUnion{openai.UserMessage(strings.Repeat("long ", 9000))}
-		}, status: 400},
+		}, status: 400, code: "context_length_exceeded"},
 	} {
 		params := ask("Hello")
 		if c.change != nil {
@@ -280,6 +281,7 @@ func TestErrors(t *testing.T) {
 
 // TestCancel: a client that leaves frees its place.
 func TestCancel(t *testing.T) {
+	before := cancelled(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	params := ask("Hello")
 	params.MaxCompletionTokens = openai.Int(8000)
@@ -295,14 +297,17 @@ func TestCancel(t *testing.T) {
 	if !errors.Is(stream.Err(), context.Canceled) {
 		t.Errorf("got %v, want that it was cancelled", stream.Err())
 	}
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if strings.Contains(get(t, "/metrics"), `vllm:num_requests_running{model_name="`+model+`"} 0`) {
-			break
-		}
+	for end := time.Now().Add(time.Minute); cancelled(t) == before; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the request still runs")
 		}
 	}
+}
+
+// cancelled returns the line of the requests whose clients left.
+func cancelled(t *testing.T) string {
+	t.Helper()
+	return regexp.MustCompile(`(?m)^godwit_requests_cancelled_total.*`).FindString(get(t, "/metrics"))
 }
 
 func get(t *testing.T, path string) string {

@@ -98,7 +98,7 @@ var refusal = regexp.MustCompile(`(?m)^\{"error":`)
 // output runs a command that must succeed and say something that is no error.
 func output(t *testing.T, dir, name string, args ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // a program may have to be compiled
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir

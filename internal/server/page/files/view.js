@@ -36,15 +36,20 @@ export function userTurn(message, actions) {
   const show = () => turn.replaceChildren(
     el('div', { class: 'said' }, message.content),
     el('div', { class: 'actions' }, button('Copy', (e) => copy(e.target, message.content)), button('Edit', edit)))
-  const edit = () => turn.replaceChildren(editor(message.content, (text) => actions.edit(message, text), () => {
-    show()
-    turn.querySelector('.actions button:last-child').focus()
-  }))
+  const edit = () => {
+    const { form, begin } = editor(message.content, (text) => actions.edit(message, text), () => {
+      show()
+      turn.querySelector('.actions button:last-child').focus()
+    })
+    turn.replaceChildren(form)
+    begin()
+  }
   show()
   return turn
 }
 
-// editor changes a text: Enter sends it again, Escape leaves it.
+// editor changes a text: Enter sends it again, Escape leaves it. Call begin once
+// the form is on the page.
 function editor(text, send, cancel) {
   const field = el('textarea', { 'aria-label': 'Edit the message', rows: 1 })
   field.value = text
@@ -61,12 +66,12 @@ function editor(text, send, cancel) {
     } else if (sends(e) && e.target === field) submit(e)
   })
   grow(field)
-  requestAnimationFrame(() => {
+  const begin = () => {
     field.focus()
     field.setSelectionRange(text.length, text.length)
     field.dispatchEvent(new Event('input'))
-  })
-  return form
+  }
+  return { form, begin }
 }
 
 // touch matches on a screen whose keyboard comes and goes with the focus.
