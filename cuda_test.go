@@ -35,7 +35,7 @@ var hasGPU = sync.OnceValue(func() bool {
 func onGPU(t testing.TB, opts Options) Options {
 	t.Helper()
 	if kind, _ := cutDevice(opts.Device); kind == "cuda" && !hasGPU() {
-		f := cudatest.New(t, cudatest.Config{Late: true, NoBLASLt: true, Devices: []cudatest.Device{{Memory: 16 << 30}}})
+		f := cudatest.New(t, cudatest.Config{Late: true, NoBLASLt: true, Devices: []cudatest.Device{{Memory: 16 << 30, Dirty: true}}})
 		emulated.Register(t, f, "internal/kernels", 1)
 		opts.openLibrary = f.Open
 	}

@@ -55,7 +55,7 @@ func TestAttendBytes(t *testing.T) {
 		for _, act := range activationTypes {
 			t.Run(fmt.Sprintf("%s/%s", format, act), func(t *testing.T) {
 				c := compareWithCPU(t, act)
-				for _, a := range affordable(4, some(bytesCases(), 7), attendCase.work) {
+				for _, a := range some(affordable(4, bytesCases(), attendCase.work), 7) {
 					c.attendBytes(a, format, 1)
 				}
 				// Queries and scales far from one.

@@ -135,7 +135,7 @@ func TestAttend(t *testing.T) {
 	for _, act := range activationTypes {
 		t.Run(act.String(), func(t *testing.T) {
 			c := compareSplit(t, act)
-			for _, a := range affordable(4, some(attendCases(), 11), attendCase.work) {
+			for _, a := range some(affordable(4, attendCases(), attendCase.work), 11) {
 				c.attend(a)
 			}
 		})

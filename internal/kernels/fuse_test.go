@@ -15,7 +15,7 @@ func TestAppendAttend(t *testing.T) {
 	for _, act := range []ops.DType{ops.BF16, ops.F16} {
 		t.Run(act.String(), func(t *testing.T) {
 			c := compareSplit(t, act)
-			for _, a := range affordable(4, some(attendCases(), 11), attendCase.work) {
+			for _, a := range some(affordable(4, attendCases(), attendCase.work), 11) {
 				for _, s := range a.spans {
 					if s.tokens != 1 {
 						a.spans = nil

@@ -34,7 +34,7 @@ func TestGemm(t *testing.T) {
 				t.Logf("without cuBLASLt: %v", c.gemm.library.missing)
 			}
 			processors := c.linear.chip.processors
-			for _, p := range affordable(3, some(manyCases(), 7), productCase.work) {
+			for _, p := range some(affordable(3, manyCases(), productCase.work), 7) {
 				c.products(p, auto, viaSlow, viaLibrary, viaGemm)
 				c.linear.chip.processors = 1 // every tile keeps it busy: the largest
 				c.products(p, viaGemm)
@@ -52,7 +52,7 @@ func (c *comparison) mediumTiles() {
 	c.Helper()
 	processors := c.linear.chip.processors
 	defer func() { c.linear.chip.processors = processors }()
-	for _, p := range affordable(2, some(manyCases(), 7), productCase.work) {
+	for _, p := range some(affordable(2, manyCases(), productCase.work), 7) {
 		rows := 0
 		for _, n := range p.parts {
 			rows += n

@@ -110,7 +110,7 @@ func onDevice(t testing.TB, opt Options) device {
 func onEmulator(t testing.TB, opt Options, processors int) device {
 	t.Helper()
 	const attribute = 16
-	f := cudatest.New(t, cudatest.Config{Late: true, Devices: []cudatest.Device{{Memory: 16 << 30, Attributes: map[int]int{attribute: processors}}}})
+	f := cudatest.New(t, cudatest.Config{Late: true, Devices: []cudatest.Device{{Memory: 16 << 30, Dirty: true, Attributes: map[int]int{attribute: processors}}}})
 	emulated.Register(t, f, ".", 1)
 	return device{opened(t, f.Device(t), opt)}
 }

@@ -199,7 +199,7 @@ func TestLinear(t *testing.T) {
 	for _, act := range activationTypes {
 		t.Run(act.String(), func(t *testing.T) {
 			c := compareWithCPU(t, act)
-			for _, p := range affordable(5, some(fewCases(), 9), productCase.work) {
+			for _, p := range some(affordable(5, fewCases(), productCase.work), 9) {
 				c.products(p, auto, viaGemv, viaRing, viaTile, viaPlain)
 			}
 		})

@@ -198,6 +198,12 @@ func (f *Fake) memoryAlloc(p *uintptr, n uint64) code {
 	data := make([]byte, n+256)
 	skip := -uintptr(unsafe.Pointer(&data[0])) & 255
 	data = data[skip : uint64(skip)+n : uint64(skip)+n]
+	if d.Dirty {
+		most := data[:min(len(data), 32<<20)] // the rest of large ones is left untouched
+		for i := range most {
+			most[i] = 0xff
+		}
+	}
 	*p = uintptr(unsafe.Pointer(&data[0]))
 	at := sort.Search(len(d.memory), func(i int) bool { return d.memory[i].addr > *p })
 	d.memory = slices.Insert(d.memory, at, allocation{*p, data})

@@ -47,6 +47,7 @@ type Device struct {
 	Capability cuda.Capability // 0: 9.0
 	Memory     int             // bytes; 0: 64 MiB
 	Attributes map[int]int     // by the driver's numbers, over the usual ones
+	Dirty      bool            // new memory holds bytes of 0xff, NaN in every type; else zeros
 }
 
 // Fake is a machine.

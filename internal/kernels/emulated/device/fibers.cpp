@@ -2,7 +2,7 @@
 #include "internal.h"
 
 #include <sys/mman.h>
-#ifndef __x86_64__
+#if !defined(__x86_64__) || defined(EMULATED_UCONTEXT)
 #include <ucontext.h>
 #endif
 
@@ -41,7 +41,7 @@ static char *stack(size_t i) {
     return world + RECORDS + i * (GUARD + STACK) + GUARD;
 }
 
-#ifdef __x86_64__
+#if defined(__x86_64__) && !defined(EMULATED_UCONTEXT)
 // The registers that a function must keep lie on the stack that is left.
 asm(R"(
     .text

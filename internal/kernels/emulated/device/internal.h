@@ -67,8 +67,9 @@ void *take(size_t bytes);
 // new_stack prepares the stack of thread number i.
 void *new_stack(size_t i, void (*begin)());
 
-// switch_stack goes on where another stack was left.
-#ifdef __x86_64__
+// switch_stack goes on where another stack was left. EMULATED_UCONTEXT makes
+// x86-64 do what other processors do.
+#if defined(__x86_64__) && !defined(EMULATED_UCONTEXT)
 extern "C" void emulated_switch(void **save, void *to);
 inline void switch_stack(void **save, void *to) { emulated_switch(save, to); }
 #else
