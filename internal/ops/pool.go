@@ -101,10 +101,10 @@ func (p *pool) work(i int) {
 	seen := uint32(0)
 	for {
 		p.await(i, seen)
+		seen = p.turn.Load() // before closed, which is set before its turn
 		if p.closed.Load() {
 			return
 		}
-		seen = p.turn.Load()
 		if p.join() {
 			p.share(i + 1)
 			p.joined.Add(-1)
