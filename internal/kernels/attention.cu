@@ -284,8 +284,6 @@ template <class T, int D, int N, bool ROWS> __device__ void attend_decode(const 
     finish<T, D, H>(shares, a, r, head, count);
 }
 
-// BLOCKS is how many blocks a multiprocessor must be able to hold: those of
-// a cluster begin together.
 #define DECODE(NAME, T, D, N, BLOCKS)                                                                                  \
     extern "C" __global__ void __launch_bounds__(32 * DECODE_WARPS, BLOCKS) attend_decode_##NAME(Attend a, Step step) { \
         attend_decode<T, D, N, false>(a, step);                                                                        \
@@ -293,15 +291,4 @@ template <class T, int D, int N, bool ROWS> __device__ void attend_decode(const 
     extern "C" __global__ void __launch_bounds__(32 * DECODE_WARPS, BLOCKS) attend_rows_##NAME(Attend a, Step step) {   \
         attend_decode<T, D, N, true>(a, step);                                                                         \
     }
-DECODE(bf16_64_8, bf16, 64, 1, 4)
-DECODE(bf16_64_16, bf16, 64, 2, 3)
-DECODE(bf16_128_8, bf16, 128, 1, 3)
-DECODE(bf16_128_16, bf16, 128, 2, 2)
-DECODE(bf16_192_8, bf16, 192, 1, 2)
-DECODE(bf16_256_8, bf16, 256, 1, 2)
-DECODE(f16_64_8, f16, 64, 1, 4)
-DECODE(f16_64_16, f16, 64, 2, 3)
-DECODE(f16_128_8, f16, 128, 1, 3)
-DECODE(f16_128_16, f16, 128, 2, 2)
-DECODE(f16_192_8, f16, 192, 1, 2)
-DECODE(f16_256_8, f16, 256, 1, 2)
+DECODE_INSTANCES(DECODE)

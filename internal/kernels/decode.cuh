@@ -237,3 +237,21 @@ __device__ __forceinline__ void finish(Shares<D, H> &shares, const Attend &a, co
     __syncthreads();
     if (shares.is_last) join_splits<T, D, H>(shares, a, out, slots, size, count, (r.active + a.cluster - 1) / a.cluster);
 }
+
+// DECODE_INSTANCES defines a kernel for each activation type, head size and number
+// of groups of eight heads that share a key: name, type, head size, groups, and
+// how many blocks a multiprocessor must be able to hold: those of a cluster begin
+// together.
+#define DECODE_INSTANCES(KERNEL)         \
+    KERNEL(bf16_64_8, bf16, 64, 1, 4)    \
+    KERNEL(bf16_64_16, bf16, 64, 2, 3)   \
+    KERNEL(bf16_128_8, bf16, 128, 1, 3)  \
+    KERNEL(bf16_128_16, bf16, 128, 2, 2) \
+    KERNEL(bf16_192_8, bf16, 192, 1, 2)  \
+    KERNEL(bf16_256_8, bf16, 256, 1, 2)  \
+    KERNEL(f16_64_8, f16, 64, 1, 4)      \
+    KERNEL(f16_64_16, f16, 64, 2, 3)     \
+    KERNEL(f16_128_8, f16, 128, 1, 3)    \
+    KERNEL(f16_128_16, f16, 128, 2, 2)   \
+    KERNEL(f16_192_8, f16, 192, 1, 2)    \
+    KERNEL(f16_256_8, f16, 256, 1, 2)

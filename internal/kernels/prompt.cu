@@ -90,11 +90,4 @@ template <class T, int D> __device__ void attend_prompt(const Attend &a, const S
     extern "C" __global__ void __launch_bounds__(Shape<D>::threads) attend_prompt_##NAME(Attend a, Step step) { \
         attend_prompt<T, D>(a, step);                                                                               \
     }
-PROMPT(bf16_64, bf16, 64)
-PROMPT(bf16_128, bf16, 128)
-PROMPT(bf16_192, bf16, 192)
-PROMPT(bf16_256, bf16, 256)
-PROMPT(f16_64, f16, 64)
-PROMPT(f16_128, f16, 128)
-PROMPT(f16_192, f16, 192)
-PROMPT(f16_256, f16, 256)
+PROMPT_INSTANCES(PROMPT)

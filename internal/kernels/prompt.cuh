@@ -173,3 +173,14 @@ template <class T, int D> struct Rows {
         }
     }
 };
+
+// PROMPT_INSTANCES defines a kernel for each activation type and head size.
+#define PROMPT_INSTANCES(KERNEL) \
+    KERNEL(bf16_64, bf16, 64)    \
+    KERNEL(bf16_128, bf16, 128)  \
+    KERNEL(bf16_192, bf16, 192)  \
+    KERNEL(bf16_256, bf16, 256)  \
+    KERNEL(f16_64, f16, 64)      \
+    KERNEL(f16_128, f16, 128)    \
+    KERNEL(f16_192, f16, 192)    \
+    KERNEL(f16_256, f16, 256)
