@@ -10,11 +10,11 @@
 // takes at most half of what is left while prompts of its priority wait behind
 // it, so that a long one does not keep short ones waiting; what they leave goes
 // round again from the front. Drafts of what follows are verified in the same
-// step, as far as nobody else needs the room. When pages run out, the request that came last
-// among those of the lowest priority gives way: its pages can be found by their
-// content until they are needed, and what is gone is computed again. A request
-// that cannot be admitted otherwise displaces requests of lower priority. Low
-// priorities can starve: priority is strict.
+// step, as far as nobody else needs the room. When pages run out, the request
+// that came last among those of the lowest priority gives way: its pages can be
+// found by their content until they are needed, and what is gone is computed
+// again. A request that cannot be admitted otherwise displaces requests of lower
+// priority. Low priorities can starve: priority is strict.
 package scheduler
 
 import (
