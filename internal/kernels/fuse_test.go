@@ -28,6 +28,9 @@ func TestAppendAttend(t *testing.T) {
 				for _, half := range []int{0, a.dim / 4 / 8 * 8, a.dim / 2} {
 					c.appendAttend(a, half)
 				}
+				c.single.enabled = true
+				c.appendAttend(a, a.dim/4/8*8)
+				c.single.enabled = false
 			}
 		})
 	}

@@ -2,22 +2,27 @@
 // where y is x, or the norm of a float32 x that this kernel computes on the way.
 // All that counts is how early and how steadily the weights are read.
 //
-// gemv_* (Hopper and later; cols a multiple of 8): a block a multiprocessor,
-// eight warps, each with rows of its own and a ring of slots in shared memory,
-// a slot a segment of a row. One lane fills them by bulk copies, the first time
-// before the kernel waits for the one ahead.
+// gemv_T_P and gemv_T_P_many (Hopper and later; cols a multiple of 8): a block
+// a multiprocessor, eight warps, each with consecutive rows of its own and a
+// ring of slots in shared memory, a slot a segment of a row. One lane fills
+// them by bulk copies, the first time before the kernel waits for the one
+// ahead. P is the number of pieces of 16 bytes that a lane reads of a segment.
+// A row is one segment, and rows are a plain stream; or it is many, and ROWS
+// rows go through the segments together.
+//
+// What runs between the start of a block and its first copies is on the path of
+// every token, and so is what runs behind the last copy. Both are short and
+// straight: an instance holds the code of its width alone, because
+// instructions come through the same queues as the weights.
 //
 // A row's dot product runs on the tensor cores, to leave the other units to
 // the rest: a lane reads the same 16 bytes of y (as row g of A) and of W (as
-// column g of B, lane = 4g + t), so that C[g][g] is the sum of four lanes. What
-// counts is the time from the last row's arrival to its result: all reads of
-// a row go ahead of its products, and the sums of GROUP rows are added together.
+// column g of B, lane = 4g + t), so that C[g][g] is the sum of four lanes.
 //
 // The norm is computed by every block for itself; each stores its share of it
 // for whoever reads it later.
 // Launch: grid = multiprocessors, block = 256, shared as gemvPlan in gemv.go.
 #include "mma.cuh"
-#include "moments.cuh"
 #include "rows.cuh"
 
 // Gemv is gemvArgs in gemv.go.
@@ -38,138 +43,202 @@ struct Gemv {
 };
 
 constexpr int WARPS = 8, THREADS = 32 * WARPS;
-constexpr int GROUP = 4;    // rows that share a pass over the segments
-constexpr int INPUTS = 6;   // of 8 columns of x that a thread reads at once
-constexpr int NORM_CHUNKS = 8;  // of four columns of x that a thread keeps
+constexpr int ROWS = 4;  // that go through several segments together
 
-// Segments lie in shared memory at multiples of 1 KB: the lanes read pairs of
-// pieces, and what lies behind a segment's end is 0 in W and y.
-__device__ __forceinline__ int pitch(const Gemv &a) { return (a.segment + 511) / 512 * 1024; }
+// Shape is what an instance knows of its matrices: how many pieces a lane reads
+// of a segment, and whether a row has several segments. Slots lie PITCH bytes
+// apart; what is behind a segment's end is 0 in W and y.
+template <int PIECES, bool SEVERAL> struct Shape {
+    static constexpr int P = PIECES, PITCH = 512 * P;
+    static constexpr bool MANY = SEVERAL;
+    static constexpr int BATCH = MANY ? ROWS : 32;  // rows whose results are stored together
+    static constexpr int CHUNKS = MANY ? 8 : (P + 3) / 4;  // of four columns of a norm that a thread keeps
+};
 
-// Order goes through a warp's rows as they are multiplied: GROUP rows of a
-// segment, then the same rows of the next segment. It is what stands between
-// the start of a kernel and its first copies: no products, no divisions.
-struct Order {
+// Order goes through a warp's rows as they are multiplied. Of single segments
+// it is the order in memory.
+template <class S> struct Order {
     const char *w;
-    int left, row, from;  // rows from the group on; row of the group; byte of the row
+    int left, row, from;  // rows from the batch on; row of the batch; byte of the row
     int width, pitch;     // bytes of a segment and of a row
 
     __device__ __forceinline__ void next() {
         w += pitch;
-        if (++row < GROUP && row < left) return;
-        from += width;
-        if (from == pitch) {  // w is the next row, and that the next group
-            w -= from - width;
-            from = 0, left -= GROUP;
-        } else {
-            for (; row > 0; row--) w -= pitch;
-            w += width;
+        if constexpr (!S::MANY) {
+            left--;
+            return;
         }
+        if (++row < S::BATCH && row < left) return;
+        from += width;
+        w += width - row * pitch;
+        if (from == pitch) w += row * pitch - pitch, from = 0, left -= row;
         row = 0;
     }
 };
 
 // Ring is a warp's slots, filled by its first lane; a barrier each says when
 // they are full.
-struct Ring {
+template <class S> struct Ring {
     char *data;
     barrier_t *full;
-    int at;
+    int at, slots;
     uint32_t parity;
-    Order order;
+    Order<S> order;
     uint64_t policy;
 
-    __device__ __forceinline__ void fill(const Gemv &a, int slot) {
+    __device__ __forceinline__ void fill(int slot) {
         if (order.left <= 0) return;
         barrier_expect(full + slot, order.width);
-        copy_bulk(data + slot * pitch(a), order.w, order.width, full + slot, policy);
+        copy_bulk(data + slot * S::PITCH, order.w, order.width, full + slot, policy);
         order.next();
     }
 
-    __device__ __forceinline__ void next(const Gemv &a) {
-        if (++at == a.slots) at = 0, parity ^= 1;
+    __device__ __forceinline__ void next() {
+        if (++at == slots) at = 0, parity ^= 1;
     }
 };
 
-__device__ __forceinline__ Ring start_ring(const Gemv &a, char *shared, int first, int count, int warp, int lane) {
-    Ring r;
-    r.data = shared + warp * a.slots * pitch(a);
-    r.full = (barrier_t *)(shared + WARPS * a.slots * pitch(a)) + warp * a.slots;
-    r.at = 0, r.parity = 0;
+// barriers_ready orders the barriers' initialisation ahead of copies that
+// report to them. A fence of all memory would wait for the loads that are under
+// way, too: a kernel's worth of time.
+__device__ __forceinline__ void barriers_ready() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+#endif
+}
+
+template <class S> __device__ __forceinline__ Ring<S> start_ring(const Gemv &a, char *shared, int first, int count, int warp, int lane) {
+    Ring<S> r;
+    r.data = shared + warp * a.slots * S::PITCH;
+    r.full = (barrier_t *)(shared + WARPS * a.slots * S::PITCH) + warp * a.slots;
+    r.at = 0, r.slots = a.slots, r.parity = 0;
     r.order = {(const char *)a.w + 2ll * first * a.cols, count, 0, 0, 2 * a.segment, 2 * a.cols};
     r.policy = stream_policy();
     if (lane == 0) {
+#pragma unroll 1
         for (int s = 0; s < a.slots; s++) barrier_init(r.full + s, 1);
-        barrier_publish();
-        for (int s = 0; s < a.slots; s++) r.fill(a, s);
+        barriers_ready();
+#pragma unroll 1
+        for (int s = 0; s < a.slots; s++) r.fill(s);
     }
     return r;
 }
 
-// zero_gaps clears what lies behind the segments of n rows from p on.
-__device__ __forceinline__ void zero_gaps(const Gemv &a, char *p, int n, int lane, int lanes) {
-    if (2 * a.segment == pitch(a)) return;
+// zero_gaps clears what lies behind the segments of n slots from p on.
+template <class S> __device__ __forceinline__ void zero_gaps(const Gemv &a, char *p, int n, int lane, int lanes) {
+    const int gap = (S::PITCH - 2 * a.segment) / 16;
+#pragma unroll 1
     for (int s = 0; s < n; s++)
-        for (int i = 2 * a.segment + 16 * lane; i < pitch(a); i += 16 * lanes) *(uint4 *)(p + s * pitch(a) + i) = make_uint4(0, 0, 0, 0);
+#pragma unroll 1
+        for (int i = lane; i < gap; i += lanes) *(uint4 *)(p + s * S::PITCH + 2 * a.segment + 16 * i) = make_uint4(0, 0, 0, 0);
 }
 
-// place returns where column c of y lies among the segments.
-__device__ __forceinline__ int place(const Gemv &a, int c) {
-    const int from = a.segment == a.cols ? 0 : c / a.segment;
-    return c + from * (pitch(a) / 2 - a.segment);
+// place returns where column c of y lies among the segments; per_segment is
+// 1/segment.
+template <class S> __device__ __forceinline__ int place(const Gemv &a, float per_segment, int c) {
+    if constexpr (!S::MANY) return c;
+    const int s = int((c + 0.5f) * per_segment);  // exact for less than 2^20 columns
+    return c + s * (S::PITCH / 2 - a.segment);
 }
 
-// load_input copies x to shared memory, INPUTS pieces of a thread at a time:
+// load_input copies x to shared memory, CHUNKS pieces of a thread at a time:
 // the time that counts is that from the end of the kernel ahead to the last one.
-template <class T> __device__ __forceinline__ void load_input(const Gemv &a, T *y) {
-    for (int from = 8 * threadIdx.x; from < a.cols; from += 8 * THREADS * INPUTS) {
-        uint4 v[INPUTS];
+template <class T, class S> __device__ __forceinline__ void load_input(const Gemv &a, float per_segment, T *y) {
+    constexpr int AT_ONCE = S::MANY ? 6 : (S::P + 7) / 8;
+#pragma unroll 1
+    for (int from = 8 * threadIdx.x; from < a.cols; from += 8 * THREADS * AT_ONCE) {
+        uint4 v[AT_ONCE];
 #pragma unroll
-        for (int i = 0; i < INPUTS; i++)
+        for (int i = 0; i < AT_ONCE; i++)
             if (from + 8 * THREADS * i < a.cols) v[i] = load16((const T *)a.x + from + 8 * THREADS * i);
 #pragma unroll
-        for (int i = 0; i < INPUTS; i++)
-            if (from + 8 * THREADS * i < a.cols) *(uint4 *)(y + place(a, from + 8 * THREADS * i)) = v[i];
+        for (int i = 0; i < AT_ONCE; i++)
+            if (from + 8 * THREADS * i < a.cols) *(uint4 *)(y + place<S>(a, per_segment, from + 8 * THREADS * i)) = v[i];
     }
 }
 
-// Constants is a thread's part of the norm's weights.
-struct Constants {
-    float4 weight[NORM_CHUNKS], bias[NORM_CHUNKS];
+// Constants is a thread's part of what a norm needs beside x.
+template <class S> struct Constants {
+    float4 weight[S::CHUNKS], bias[S::CHUNKS];
+    float count, each;  // values of the thread's warp, and 1/count
+    float width;        // 1/cols
+    int from, to;       // chunks that the block stores
 };
 
-__device__ __forceinline__ void load_constants(Constants &k, const Gemv &a) {
+template <class S> __device__ __forceinline__ void load_constants(Constants<S> &k, const Gemv &a) {
 #pragma unroll
-    for (int i = 0; i < NORM_CHUNKS; i++) {
+    for (int i = 0; i < S::CHUNKS; i++) {
         const int c = 4 * (threadIdx.x + i * THREADS);
-        k.bias[i] = make_float4(0.f, 0.f, 0.f, 0.f);
-        if (c >= a.cols) continue;
-        k.weight[i] = __ldg((const float4 *)(a.norm_weight + c));
-        if (a.norm_bias) k.bias[i] = __ldg((const float4 *)(a.norm_bias + c));
+        k.weight[i] = k.bias[i] = make_float4(0.f, 0.f, 0.f, 0.f);
+        if (c < a.cols) k.weight[i] = __ldg((const float4 *)(a.norm_weight + c));
+        if (c < a.cols && a.norm_bias) k.bias[i] = __ldg((const float4 *)(a.norm_bias + c));
     }
+}
+
+// share_norm finds out what does not depend on x.
+template <class S> __device__ __forceinline__ void share_norm(Constants<S> &k, const Gemv &a) {
+    const int chunks = a.cols / 4, first = threadIdx.x & ~31;
+    int n = 0;
+#pragma unroll
+    for (int i = 0; i < S::CHUNKS; i++) n += min(max(chunks - first - i * THREADS, 0), 32);
+    k.count = 4 * n;
+    k.each = n > 0 ? __fdividef(1.f, k.count) : 0.f;
+    k.width = __fdividef(1.f, (float)a.cols);
+    const int own = (chunks + gridDim.x - 1) / gridDim.x;
+    k.from = blockIdx.x * own, k.to = k.from + own;
+}
+
+// scale_of returns the mean of all threads' values (0 unless center) and
+// rsqrt(mean((x - mean)²) + eps). Values beyond the columns are 0; center is
+// the same for all.
+template <class S>
+__device__ __forceinline__ float2 scale_of(const float (&v)[S::CHUNKS][4], const Constants<S> &k, const Gemv &a) {
+    __shared__ float4 part[WARPS];
+    float sum = 0.f, mean = 0.f, squares = 0.f;
+    if (a.center) {
+#pragma unroll
+        for (int i = 0; i < S::CHUNKS; i++) sum += (v[i][0] + v[i][1]) + (v[i][2] + v[i][3]);
+        mean = warp_sum(sum) * k.each;
+    }
+#pragma unroll
+    for (int i = 0; i < S::CHUNKS; i++)
+        if (4 * (threadIdx.x + i * THREADS) < a.cols)
+#pragma unroll
+            for (int j = 0; j < 4; j++) squares = fmaf(v[i][j] - mean, v[i][j] - mean, squares);
+    squares = warp_sum(squares);
+    if ((threadIdx.x & 31) == 0) part[threadIdx.x >> 5] = make_float4(k.count, mean, squares, 0.f);
+    __syncthreads();
+    float4 p[WARPS];
+    float whole = 0.f, about = 0.f;
+#pragma unroll
+    for (int w = 0; w < WARPS; w++) p[w] = part[w], whole = fmaf(p[w].x, p[w].y, whole);
+    whole *= k.width;
+#pragma unroll
+    for (int w = 0; w < WARPS; w++) about += fmaf(p[w].x * (p[w].y - whole), p[w].y - whole, p[w].z);
+    return make_float2(whole, rsqrtf(fmaf(about, k.width, a.eps)));
 }
 
 // normalise writes the norm of x to shared memory, and the block's share of it
 // to norm_out.
-template <class T> __device__ __forceinline__ void normalise(const Gemv &a, const Constants &k, T *y) {
-    float v[NORM_CHUNKS][4];
+template <class T, class S> __device__ __forceinline__ void normalise(const Gemv &a, const Constants<S> &k, float per_segment, T *y) {
+    float v[S::CHUNKS][4] = {};
 #pragma unroll
-    for (int i = 0; i < NORM_CHUNKS; i++) {
+    for (int i = 0; i < S::CHUNKS; i++) {
         const int c = 4 * (threadIdx.x + i * THREADS);
         if (c < a.cols) load_values(v[i], (const float *)a.x + c);
     }
-    const float2 s = block_scale(v, a.cols / 4, a.cols, a.center, a.eps, THREADS);
+    const float2 s = scale_of<S>(v, k, a);
 #pragma unroll
-    for (int i = 0; i < NORM_CHUNKS; i++) {
+    for (int i = 0; i < S::CHUNKS; i++) {
         const int chunk = threadIdx.x + i * THREADS, c = 4 * chunk;
         if (c >= a.cols) break;
         const float *w = &k.weight[i].x, *b = &k.bias[i].x;
         float n[4];
 #pragma unroll
-        for (int j = 0; j < 4; j++) n[j] = (v[i][j] - s.x) * s.y * w[j] + b[j];
+        for (int j = 0; j < 4; j++) n[j] = fmaf((v[i][j] - s.x) * s.y, w[j], b[j]);
         const uint2 p = make_uint2(pack2<T>(n[0], n[1]), pack2<T>(n[2], n[3]));
-        *(uint2 *)(y + place(a, c)) = p;
-        if (chunk % gridDim.x == blockIdx.x) *(uint2 *)((T *)a.norm_out + c) = p;
+        *(uint2 *)(y + place<S>(a, per_segment, c)) = p;
+        if (chunk >= k.from && chunk < k.to) *(uint2 *)((T *)a.norm_out + c) = p;
     }
 }
 
@@ -191,89 +260,112 @@ template <class T, int P> __device__ __forceinline__ float dot(const uint4 *w, c
     return t == g >> 1 ? (g & 1 ? odd : even) : 0.f;
 }
 
-// store_result stores what a lane has of a row: lane r the sum of row r.
-template <class T> __device__ __forceinline__ void store_result(const Gemv &a, int row, float sum, float bias, float before) {
-    const float v = activate(sum + bias, a.act) + before;
+// Added is what a lane's row of a batch gets beside the product.
+struct Added {
+    float bias, before;
+};
+
+template <class T> __device__ __forceinline__ float load_before(const Gemv &a, int row) {
+    return a.wide ? __ldcg((const float *)a.out + row) : to_float(((const T *)a.out)[row]);
+}
+
+template <class T> __device__ __forceinline__ void store_result(const Gemv &a, int row, float sum, const Added &with) {
+    float v = sum + with.bias;
+    if (a.act == RELU2)
+        v = activate(v, RELU2);
+    else if (a.act != IDENTITY)
+        v = activate(v, a.act);
+    v += with.before;
     if (a.wide)
         ((float *)a.out)[row] = v;
     else
         ((T *)a.out)[row] = from_float<T>(v);
 }
 
-template <class T> __device__ __forceinline__ float load_before(const Gemv &a, int row) {
-    return a.wide ? __ldcg((const float *)a.out + row) : to_float(((const T *)a.out)[row]);
-}
-
-// multiply computes rows [first, last) by one warp, in segments of P pieces.
-template <class T, int P>
-__device__ __forceinline__ void multiply(const Gemv &a, Ring &ring, const char *y, int first, int last, float bias, float before, int lane) {
-    const int segments = a.cols / a.segment;
+// multiply computes the rows of a warp: batches of rows, lane r of a warp
+// keeping the sum of row r.
+template <class T, class S>
+__device__ __forceinline__ void multiply(const Gemv &a, Ring<S> &ring, const char *y, int first, int count, Added with, int lane) {
+    constexpr int P = S::P;
+    const int segments = S::MANY ? a.cols / a.segment : 1;
     uint4 piece[P];
-    for (int row = first; row < last; row += GROUP) {
-        const int count = min(GROUP, last - row);
-        if (row != first && lane < count) {
-            if (a.bias) bias = a.bias[row + lane];
-            if (a.add) before = load_before<T>(a, row + lane);
+#pragma unroll 1
+    for (int from = 0; from < count; from += S::BATCH) {
+        const int rows = min(S::BATCH, count - from), row = first + from + lane;
+        if (from > 0 && lane < rows) {
+            if (a.bias) with.bias = a.bias[row];
+            if (a.add) with.before = load_before<T>(a, row);
         }
-        float sum[GROUP] = {};
+        float mine = 0.f, sum[ROWS] = {};
+#pragma unroll 1
         for (int s = 0; s < segments; s++) {
-            if (segments > 1 || row == first) {
-                const uint4 *from = (const uint4 *)(y + s * pitch(a)) + lane;
+            if (S::MANY || from == 0) {
 #pragma unroll
-                for (int i = 0; i < P; i++) piece[i] = from[32 * i];
+                for (int i = 0; i < P; i++) piece[i] = ((const uint4 *)(y + s * S::PITCH))[lane + 32 * i];
             }
-#pragma unroll
-            for (int r = 0; r < GROUP; r++) {
-                if (r >= count) break;
+#pragma unroll 1
+            for (int r = 0; r < rows; r++) {
                 barrier_wait(ring.full + ring.at, ring.parity);
-                sum[r] += dot<T, P>((const uint4 *)(ring.data + ring.at * pitch(a)) + lane, piece, lane);
+                const float d = dot<T, P>((const uint4 *)(ring.data + ring.at * S::PITCH) + lane, piece, lane);
                 __syncwarp();
-                if (lane == 0) ring.fill(a, ring.at);
-                ring.next(a);
+                if (lane == 0) ring.fill(ring.at);
+                ring.next();
+                if constexpr (S::MANY) {
+#pragma unroll
+                    for (int k = 0; k < ROWS; k++) sum[k] += k == r ? d : 0.f;
+                } else {
+                    const float all = warp_sum(d);
+                    mine = lane == r ? all : mine;
+                }
             }
         }
-        warp_sums(sum);
-        float mine = sum[0];
+        if constexpr (S::MANY) {
+            warp_sums(sum);
 #pragma unroll
-        for (int r = 1; r < GROUP; r++) mine = lane == r ? sum[r] : mine;
-        if (lane < count) store_result<T>(a, row + lane, mine, bias, before);
+            for (int k = 0; k < ROWS; k++) mine = lane == k ? sum[k] : mine;
+        }
+        if (lane < rows) store_result<T>(a, row, mine, with);
     }
 }
 
-template <class T> __device__ __forceinline__ void gemv(const Gemv &a) {
+template <class T, class S> __device__ __forceinline__ void gemv(const Gemv &a) {
     extern __shared__ __align__(128) char shared[];
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, worker = blockIdx.x * WARPS + warp;
-    const int first = worker * a.share + min(worker, a.rest), last = first + a.share + (worker < a.rest);
-    T *y = (T *)(shared + WARPS * a.slots * (pitch(a) + sizeof(barrier_t)));
+    const int first = worker * a.share + min(worker, a.rest), count = a.share + (worker < a.rest);
+    T *y = (T *)(shared + WARPS * a.slots * (S::PITCH + sizeof(barrier_t)));
     dependency_launch();
-    Constants constants;
-    if (a.norm_weight) load_constants(constants, a);  // behind the weights they would come late
-    float bias = 0.f, before = 0.f;
-    const bool mine = lane < min(GROUP, last - first);  // has a row of the first group
-    if (mine && a.bias) bias = a.bias[first + lane];
-    Ring ring = start_ring(a, shared, first, last - first, warp, lane);
-    zero_gaps(a, ring.data, a.slots, lane, 32);
-    zero_gaps(a, (char *)y, a.cols / a.segment, threadIdx.x, THREADS);
+    Constants<S> constants;
+    if (a.norm_weight) load_constants<S>(constants, a);  // behind the weights they would come late
+    Ring<S> ring = start_ring<S>(a, shared, first, count, warp, lane);
+    Added with = {0.f, 0.f};
+    const bool mine = lane < min(S::BATCH, count);  // has a row of the first batch
+    if (mine && a.bias) with.bias = a.bias[first + lane];
+    zero_gaps<S>(a, ring.data, a.slots, lane, 32);
+    zero_gaps<S>(a, (char *)y, S::MANY ? a.cols / a.segment : 1, threadIdx.x, THREADS);
+    if (a.norm_weight) share_norm<S>(constants, a);
+    const float per_segment = S::MANY ? __fdividef(1.f, (float)a.segment) : 0.f;
     __syncwarp();
     dependency_wait();
-    if (mine && a.add) before = load_before<T>(a, first + lane);
+    if (mine && a.add) with.before = load_before<T>(a, first + lane);
     if (a.norm_weight)
-        normalise<T>(a, constants, y);
+        normalise<T, S>(a, constants, per_segment, y);
     else
-        load_input<T>(a, y);
+        load_input<T, S>(a, per_segment, y);
     __syncthreads();
-    const char *in = (const char *)y;
-    switch ((a.segment + 511) / 512) {
-    case 1: return multiply<T, 2>(a, ring, in, first, last, bias, before, lane);
-    case 2: return multiply<T, 4>(a, ring, in, first, last, bias, before, lane);
-    case 3: return multiply<T, 6>(a, ring, in, first, last, bias, before, lane);
-    case 4: return multiply<T, 8>(a, ring, in, first, last, bias, before, lane);
-    case 5: return multiply<T, 10>(a, ring, in, first, last, bias, before, lane);
-    case 6: return multiply<T, 12>(a, ring, in, first, last, bias, before, lane);
-    }
+    multiply<T, S>(a, ring, (const char *)y, first, count, with, lane);
 }
 
 #if __CUDA_ARCH__ >= 900
-extern "C" __global__ void __launch_bounds__(THREADS, 1) gemv_bf16(const __grid_constant__ Gemv a) { gemv<bf16>(a); }
-extern "C" __global__ void __launch_bounds__(THREADS, 1) gemv_f16(const __grid_constant__ Gemv a) { gemv<f16>(a); }
+#define GEMV_ONE(NAME, T, P)                                                                                \
+    extern "C" __global__ void __launch_bounds__(THREADS, 1) gemv_##NAME##_##P(const __grid_constant__ Gemv a) {  \
+        gemv<T, Shape<P, false>>(a);                                                                        \
+    }
+#define GEMV(NAME, T, P)                                                                                          \
+    GEMV_ONE(NAME, T, P)                                                                                          \
+    extern "C" __global__ void __launch_bounds__(THREADS, 1) gemv_##NAME##_##P##_many(const __grid_constant__ Gemv a) { \
+        gemv<T, Shape<P, true>>(a);                                                                               \
+    }
+#define WIDTHS(NAME, T) GEMV_ONE(NAME, T, 2) GEMV(NAME, T, 4) GEMV(NAME, T, 6) GEMV(NAME, T, 8) GEMV(NAME, T, 10) GEMV(NAME, T, 12)
+WIDTHS(bf16, bf16)
+WIDTHS(f16, f16)
 #endif

@@ -1,6 +1,8 @@
 package kernels
 
 import (
+	"fmt"
+
 	"github.com/godwit-llm/godwit/internal/cuda"
 	"github.com/godwit-llm/godwit/internal/ops"
 )
@@ -22,7 +24,8 @@ type gemvArgs struct {
 const (
 	gemvWarps    = 8
 	gemvThreads  = 32 * gemvWarps
-	gemvColumns  = 12 * 256            // of a segment, at most
+	gemvPitch    = 2 * 256             // columns that a warp reads as two pieces a lane: slots are multiples of it
+	gemvColumns  = 6 * gemvPitch       // of a segment, at most
 	gemvNorm     = 8 * 4 * gemvThreads // columns of a norm, at most
 	gemvSlots    = 8                   // of a warp, at most
 	gemvLeast    = 2                   // slots below which the ring is no ring
@@ -31,6 +34,53 @@ const (
 
 // gemv is the launch of gemv.cu for a matrix.
 type gemv struct{ segment, slots, shared int }
+
+// gemvShape names an instance of gemv.cu: how many pieces of 16 bytes a lane
+// reads of a segment, and whether a row has several segments, which are wider
+// than gemvPitch then.
+type gemvShape struct {
+	pieces int
+	many   bool
+}
+
+func (g gemv) shape(cols int) gemvShape {
+	return gemvShape{2 * ceil(g.segment, gemvPitch), cols > g.segment}
+}
+
+func gemvShapes() (list []gemvShape) {
+	for pieces := 2; pieces <= 2*gemvColumns/gemvPitch; pieces += 2 {
+		list = append(list, gemvShape{pieces, false})
+		if pieces > 2 {
+			list = append(list, gemvShape{pieces, true})
+		}
+	}
+	return list
+}
+
+// name returns that of the instance for activations of a type.
+func (s gemvShape) name(act ops.DType) string {
+	name := fmt.Sprintf("gemv_%s_%d", suffix(act), s.pieces)
+	if s.many {
+		name += "_many"
+	}
+	return name
+}
+
+// openGemv finds the instances of gemv.cu.
+func (l *linear) openGemv(b *Backend) error {
+	l.gemv = map[gemvShape]*cuda.Function{}
+	for _, s := range gemvShapes() {
+		f, err := b.kernel("gemv", s.name(b.opt.Act))
+		if err != nil {
+			return err
+		}
+		if err := f.SetMaxShared(l.chip.shared - gemvReserved); err != nil {
+			return err
+		}
+		l.gemv[s] = f
+	}
+	return nil
+}
 
 // gemvPlan sizes the ring of a matrix with so many columns; there is none where
 // columns cannot be cut into equal segments or do not fit.
@@ -43,8 +93,8 @@ func (c chip) gemvPlan(cols int) (g gemv, ok bool) {
 		segments++
 	}
 	g.segment = cols / segments
-	pitch := ceil(g.segment, 512) * 1024
-	if g.segment < 512 && segments > 1 { // mostly gaps
+	pitch := ceil(g.segment, gemvPitch) * 2 * gemvPitch
+	if g.segment <= gemvPitch && segments > 1 { // mostly gaps
 		return g, false
 	}
 	const barrier = 8
@@ -76,7 +126,7 @@ func (b *Backend) gemv(p product, args gemmArgs, norm *operation) {
 	}
 	grid := min(b.linear.chip.processors, ceil(p.rows, gemvWarps))
 	a.share, a.rest = int32(p.rows/(grid*gemvWarps)), int32(p.rows%(grid*gemvWarps))
-	b.launch(b.linear.gemv, cuda.Dim{X: grid}, cuda.Dim{X: gemvThreads}, plan.shared, cuda.Struct(b.parameters(), a))
+	b.launch(b.linear.gemv[plan.shape(p.cols)], cuda.Dim{X: grid}, cuda.Dim{X: gemvThreads}, plan.shared, cuda.Struct(b.parameters(), a))
 }
 
 // canNorm reports whether gemv.cu can compute a norm on the way to a product.

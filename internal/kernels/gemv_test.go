@@ -24,7 +24,12 @@ var normLinearCases = []normLinearCase{
 	{rows: 1, cols: 8},
 	{rows: 7, cols: 40, center: true, bias: true},
 	{rows: 129, cols: 264, wide: true},
+	{rows: 50, cols: 776, center: true, bias: true},
+	{rows: 50, cols: 1536},
 	{rows: 1000, cols: 1848, center: true, shift: 3},
+	{rows: 270, cols: 2552, bias: true}, // a second batch of rows on a device of one processor
+	{rows: 39, cols: 3080, center: true},
+	{rows: 39, cols: 3096, bias: true},
 	{rows: 5120, cols: 3072, center: true, bias: true, shift: 3},
 	{rows: 10304, cols: 2688, bias: true},
 	{rows: 300, cols: 4480, center: true, bias: true, shift: -20},
@@ -32,6 +37,23 @@ var normLinearCases = []normLinearCase{
 	{rows: 1057, cols: 8192, wide: true},
 	{rows: 40, cols: 8200}, // more than the kernel takes in
 	{rows: 40, cols: 31},   // not aligned
+}
+
+// TestGemvShapes looks whether the cases reach every instance.
+func TestGemvShapes(t *testing.T) {
+	left := map[gemvShape]bool{}
+	for _, s := range gemvShapes() {
+		left[s] = true
+	}
+	h200 := chip{capability: 90, processors: 132, shared: 227 << 10}
+	for _, c := range normLinearCases {
+		if g, ok := h200.gemvPlan(c.cols); ok {
+			delete(left, g.shape(c.cols))
+		}
+	}
+	if len(left) > 0 {
+		t.Errorf("not reached: %v", left)
+	}
 }
 
 // TestNormLinear compares a norm and its product, launched together and apart,

@@ -14,7 +14,7 @@ import (
 // A kernel that the device cannot run, or that A has no instance of, is nil.
 type linear struct {
 	chip    chip
-	gemv    *cuda.Function
+	gemv    map[gemvShape]*cuda.Function
 	ring    *cuda.Function
 	tile    [2]*cuda.Function // for up to 8 and up to 16 tokens
 	plain   *cuda.Function
@@ -56,10 +56,7 @@ func (l *linear) open(b *Backend) error {
 	if l.ring, err = b.typed("linear", "linear_ring"); err != nil {
 		return err
 	}
-	if l.gemv, err = b.typed("gemv", "gemv"); err != nil {
-		return err
-	}
-	return errors.Join(l.ring.SetMaxShared(l.chip.shared), l.gemv.SetMaxShared(l.chip.shared-gemvReserved))
+	return errors.Join(l.ring.SetMaxShared(l.chip.shared), l.openGemv(b))
 }
 
 func (l *linear) close() error { return nil }

@@ -96,6 +96,8 @@ func parseKernel(text string) (k entry, declaration, rest string, err error) {
 			k.threads, text = splitTop(inside, ',')[0], after
 		case word == "__cluster_dims__" && called:
 			k.cluster, text = strings.Join(splitTop(inside, ','), ")*("), after
+		case word == "__maxnreg__" && called:
+			text = after
 		case called:
 			k.name = word
 			return k, declaration + word, text, nil

@@ -90,6 +90,14 @@ void phase_arrive(unsigned long long *b, unsigned arrivals, unsigned bytes) {
     pause();
 }
 
+void phase_complete(unsigned long long *b, unsigned bytes) {
+    pause();
+    Phase p = phase_read(b);
+    p.bytes -= (int)bytes;
+    phase_check(b, p);
+    pause();
+}
+
 bool phase_test(unsigned long long *b, unsigned parity) { return phase_read(b).parity != (parity & 1); }
 
 void phase_wait(unsigned long long *b, unsigned parity) {

@@ -180,6 +180,18 @@ inline void cp_async_bulk_shared_cluster_global_mbarrier_complete_tx_bytes(unsig
     emulated::copy_bulk(emulated::shared_pointer(to, bytes, 16), (const char *)from, bytes, phase_at(b));
 }
 
+// Stores that report to a barrier where they go.
+inline void st_async_weak_shared_cluster_mbarrier_complete_tx_bytes_v4_f32(unsigned to, float x, float y, float z, float w, unsigned b) {
+    float *at = (float *)emulated::shared_pointer(to, 16, 16);
+    at[0] = x, at[1] = y, at[2] = z, at[3] = w;
+    emulated::phase_complete(phase_at(b), 16);
+}
+inline void st_async_weak_shared_cluster_mbarrier_complete_tx_bytes_v2_f32(unsigned to, float x, float y, unsigned b) {
+    float *at = (float *)emulated::shared_pointer(to, 8, 8);
+    at[0] = x, at[1] = y;
+    emulated::phase_complete(phase_at(b), 8);
+}
+
 // ---- matrices ----
 //
 // A 16×16, B 16×8 and C 16×8 lie in the registers of a warp as the PTX manual

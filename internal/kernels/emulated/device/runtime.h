@@ -142,6 +142,7 @@ void copy_wait(int groups);
 void phase_init(unsigned long long *b, unsigned arrivals);
 void phase_arrive(unsigned long long *b, unsigned arrivals, unsigned bytes);
 bool phase_test(unsigned long long *b, unsigned parity);
+void phase_complete(unsigned long long *b, unsigned bytes); // that have come
 void phase_wait(unsigned long long *b, unsigned parity);
 void copy_bulk(char *to, const char *from, unsigned bytes, unsigned long long *b);
 
