@@ -2,13 +2,14 @@
 // where y is x, or the norm of a float32 x that this kernel computes on the way.
 // All that counts is how early and how steadily the weights are read.
 //
-// gemv_T_P and gemv_T_P_many (Hopper and later; cols a multiple of 8): a block
-// a multiprocessor, eight warps, each with consecutive rows of its own and a
+// gemv_T_P, gemv_T_P_many and gemv_T_P_many_norm (Hopper and later; cols a
+// multiple of 8): a block a multiprocessor, eight warps, each with consecutive rows of its own and a
 // ring of slots in shared memory, a slot a segment of a row. One lane fills
 // them by bulk copies, the first time before the kernel waits for the one
 // ahead. P is the number of pieces of 16 bytes that a lane reads of a segment.
 // A row is one segment, and rows are a plain stream; or it is many, and ROWS
-// rows go through the segments together.
+// rows go through the segments together. Of many, what a norm needs takes so many
+// registers that it has an instance of its own.
 //
 // What runs between the start of a block and its first copies is on the path of
 // every token, and so is what runs behind the last copy. Both are short and
@@ -46,12 +47,14 @@ constexpr int WARPS = 8, THREADS = 32 * WARPS;
 constexpr int ROWS = 4;  // that go through several segments together
 
 // Shape is what an instance knows of its matrices: how many pieces a lane reads
-// of a segment, and whether a row has several segments. Slots lie PITCH bytes
-// apart; what is behind a segment's end is 0 in W and y.
-template <int PIECES, bool SEVERAL> struct Shape {
+// of a segment, whether a row has several segments, and of those, whether x is
+// to be normalised. Slots lie PITCH bytes apart; what is behind a segment's end
+// is 0 in W and y.
+template <int PIECES, bool SEVERAL, bool NORM> struct Shape {
     static constexpr int P = PIECES, PITCH = 512 * P;
     static constexpr bool MANY = SEVERAL;
     static constexpr int BATCH = MANY ? ROWS : 32;  // rows whose results are stored together
+    static __device__ __forceinline__ bool norms(const Gemv &a) { return MANY ? NORM : a.norm_weight != nullptr; }
     static constexpr int CHUNKS = MANY ? 8 : (P + 3) / 4;  // of four columns of a norm that a thread keeps
 };
 
@@ -335,19 +338,19 @@ template <class T, class S> __device__ __forceinline__ void gemv(const Gemv &a) 
     T *y = (T *)(shared + WARPS * a.slots * (S::PITCH + sizeof(barrier_t)));
     dependency_launch();
     Constants<S> constants;
-    if (a.norm_weight) load_constants<S>(constants, a);  // behind the weights they would come late
+    if (S::norms(a)) load_constants<S>(constants, a);  // behind the weights they would come late
     Ring<S> ring = start_ring<S>(a, shared, first, count, warp, lane);
     Added with = {0.f, 0.f};
     const bool mine = lane < min(S::BATCH, count);  // has a row of the first batch
     if (mine && a.bias) with.bias = a.bias[first + lane];
     zero_gaps<S>(a, ring.data, a.slots, lane, 32);
     zero_gaps<S>(a, (char *)y, S::MANY ? a.cols / a.segment : 1, threadIdx.x, THREADS);
-    if (a.norm_weight) share_norm<S>(constants, a);
+    if (S::norms(a)) share_norm<S>(constants, a);
     const float per_segment = S::MANY ? __fdividef(1.f, (float)a.segment) : 0.f;
     __syncwarp();
     dependency_wait();
     if (mine && a.add) with.before = load_before<T>(a, first + lane);
-    if (a.norm_weight)
+    if (S::norms(a))
         normalise<T, S>(a, constants, per_segment, y);
     else
         load_input<T, S>(a, per_segment, y);
@@ -356,14 +359,18 @@ template <class T, class S> __device__ __forceinline__ void gemv(const Gemv &a) 
 }
 
 #if __CUDA_ARCH__ >= 900
-#define GEMV_ONE(NAME, T, P)                                                                                \
-    extern "C" __global__ void __launch_bounds__(THREADS, 1) gemv_##NAME##_##P(const __grid_constant__ Gemv a) {  \
-        gemv<T, Shape<P, false>>(a);                                                                        \
+// Blocks of 112 registers have room beside those of attend_cluster.cu.
+#define GEMV_ONE(NAME, T, P)                                                                                     \
+    extern "C" __global__ void __launch_bounds__(THREADS, 1) gemv_##NAME##_##P(const __grid_constant__ Gemv a) { \
+        gemv<T, Shape<P, false, false>>(a);                                                                      \
     }
-#define GEMV(NAME, T, P)                                                                                          \
-    GEMV_ONE(NAME, T, P)                                                                                          \
-    extern "C" __global__ void __launch_bounds__(THREADS, 1) gemv_##NAME##_##P##_many(const __grid_constant__ Gemv a) { \
-        gemv<T, Shape<P, true>>(a);                                                                               \
+#define GEMV(NAME, T, P)                                                                                                   \
+    GEMV_ONE(NAME, T, P)                                                                                                   \
+    extern "C" __global__ void __maxnreg__(112) gemv_##NAME##_##P##_many(const __grid_constant__ Gemv a) {                 \
+        gemv<T, Shape<P, true, false>>(a);                                                                                 \
+    }                                                                                                                      \
+    extern "C" __global__ void __launch_bounds__(THREADS, 1) gemv_##NAME##_##P##_many_norm(const __grid_constant__ Gemv a) { \
+        gemv<T, Shape<P, true, true>>(a);                                                                                  \
     }
 #define WIDTHS(NAME, T) GEMV_ONE(NAME, T, 2) GEMV(NAME, T, 4) GEMV(NAME, T, 6) GEMV(NAME, T, 8) GEMV(NAME, T, 10) GEMV(NAME, T, 12)
 WIDTHS(bf16, bf16)

@@ -36,22 +36,23 @@ const (
 type gemv struct{ segment, slots, shared int }
 
 // gemvShape names an instance of gemv.cu: how many pieces of 16 bytes a lane
-// reads of a segment, and whether a row has several segments, which are wider
-// than gemvPitch then.
+// reads of a segment, whether a row has several segments, which are wider than
+// gemvPitch then, and of those, whether there is a norm.
 type gemvShape struct {
-	pieces int
-	many   bool
+	pieces     int
+	many, norm bool
 }
 
-func (g gemv) shape(cols int) gemvShape {
-	return gemvShape{2 * ceil(g.segment, gemvPitch), cols > g.segment}
+func (g gemv) shape(cols int, norm bool) gemvShape {
+	many := cols > g.segment
+	return gemvShape{2 * ceil(g.segment, gemvPitch), many, many && norm}
 }
 
 func gemvShapes() (list []gemvShape) {
 	for pieces := 2; pieces <= 2*gemvColumns/gemvPitch; pieces += 2 {
-		list = append(list, gemvShape{pieces, false})
+		list = append(list, gemvShape{pieces: pieces})
 		if pieces > 2 {
-			list = append(list, gemvShape{pieces, true})
+			list = append(list, gemvShape{pieces, true, false}, gemvShape{pieces, true, true})
 		}
 	}
 	return list
@@ -62,6 +63,9 @@ func (s gemvShape) name(act ops.DType) string {
 	name := fmt.Sprintf("gemv_%s_%d", suffix(act), s.pieces)
 	if s.many {
 		name += "_many"
+	}
+	if s.norm {
+		name += "_norm"
 	}
 	return name
 }
@@ -126,7 +130,7 @@ func (b *Backend) gemv(p product, args gemmArgs, norm *operation) {
 	}
 	grid := min(b.linear.chip.processors, ceil(p.rows, gemvWarps))
 	a.share, a.rest = int32(p.rows/(grid*gemvWarps)), int32(p.rows%(grid*gemvWarps))
-	b.launch(b.linear.gemv[plan.shape(p.cols)], cuda.Dim{X: grid}, cuda.Dim{X: gemvThreads}, plan.shared, cuda.Struct(b.parameters(), a))
+	b.launch(b.linear.gemv[plan.shape(p.cols, norm != nil)], cuda.Dim{X: grid}, cuda.Dim{X: gemvThreads}, plan.shared, cuda.Struct(b.parameters(), a))
 }
 
 // canNorm reports whether gemv.cu can compute a norm on the way to a product.
