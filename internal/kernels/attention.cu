@@ -49,26 +49,6 @@ template <class T, int D, int H> struct Fresh {
     T q[H][D + 8], k[D], v[D];
 };
 
-// rotated reads 8 columns of a head and rotates them.
-template <class T>
-__device__ __forceinline__ uint4 rotated(const T *head, int column, int half, const float2 *angles) {
-    const uint4 own = load16(head + column);
-    if (column >= 2 * half) return own;
-    const bool lower = column < half;
-    const uint4 other = load16(head + (lower ? column + half : column - half));
-    const float4 *at = (const float4 *)(angles + (lower ? column : column - half));
-    float x[8], y[8];
-    unpack<T>(own, x);
-    unpack<T>(other, y);
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-        const float4 a = __ldcg(at + i); // two pairs of cosine and sine
-        x[2 * i] = x[2 * i] * a.x + (lower ? -y[2 * i] : y[2 * i]) * a.y;
-        x[2 * i + 1] = x[2 * i + 1] * a.z + (lower ? -y[2 * i + 1] : y[2 * i + 1]) * a.w;
-    }
-    return pack<T>(x);
-}
-
 // gather reads a block's queries, and the key and the value that are new where
 // the block has their position: those go to their row of the cache, too, if it
 // has one.

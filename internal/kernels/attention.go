@@ -180,7 +180,7 @@ func (b *Backend) appendAttend(held, o *operation) bool {
 	if o.attention.Rotary != nil {
 		args.half, args.angles = int32(b.rotary.half), b.rotary.table.Ptr()
 	}
-	if !b.attendSingle(args, o.attention, o.cache.PageSize) {
+	if !b.attendCluster(args, o.attention, o.cache.PageSize) {
 		b.attendSplit(&t, false, b.step.s, o.attention)
 	}
 	return true

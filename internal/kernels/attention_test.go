@@ -467,6 +467,14 @@ func (c speedCase) measure(t *testing.T, d device) {
 // bytes of its cache.
 func (c speedCase) time(t *testing.T, d device, heads, kvHeads int, format ops.CacheFormat) (µs float64, bytes int64) {
 	t.Helper()
+	return c.timeOf(t, d, heads, kvHeads, format, d.Attend)
+}
+
+// timeOf is time of something else that computes an Attend.
+func (c speedCase) timeOf(
+	t *testing.T, d device, heads, kvHeads int, format ops.CacheFormat, attend func(out, q ops.Tensor, a *ops.Attention, cache ops.Cache),
+) (µs float64, bytes int64) {
+	t.Helper()
 	a := attendCase{heads: heads, kvHeads: kvHeads, dim: 128, page: 16, spans: slices.Repeat([]span{{c.context - c.piece, c.piece}}, c.sequences)}
 	batch := a.batch(func(n int) []int {
 		out := make([]int, n)
@@ -502,7 +510,7 @@ func (c speedCase) time(t *testing.T, d device, heads, kvHeads int, format ops.C
 	if err := d.Begin(batch); err != nil {
 		t.Fatal(err)
 	}
-	return elapsed(t, d.Backend, len(caches), func(i int) { d.Attend(out, q, a.shape(), caches[i]) }), bytes
+	return elapsed(t, d.Backend, len(caches), func(i int) { attend(out, q, a.shape(), caches[i]) }), bytes
 }
 
 // randomPattern returns 32 MiB of normal values on the device.

@@ -44,7 +44,7 @@ type Backend struct {
 	linear    linear
 	gemm      gemm
 	attention attention
-	single    single
+	clusters  clusterAttention
 	prompt    prompt
 	int8, fp8 cacheKernels
 	routing   routing
@@ -97,7 +97,7 @@ const (
 
 // common lists the families that every model needs.
 func (b *Backend) common() []family {
-	return []family{&b.embedding, &b.norm, &b.rotary, &b.elements, &b.linear, &b.gemm, &b.attention, &b.single, &b.prompt, &b.sampler, &b.hosts}
+	return []family{&b.embedding, &b.norm, &b.rotary, &b.elements, &b.linear, &b.gemm, &b.attention, &b.clusters, &b.prompt, &b.sampler, &b.hosts}
 }
 
 // of lists the families of a part.

@@ -29,6 +29,26 @@ __device__ __forceinline__ uint4 choose(bool b, const uint4 &x, const uint4 &y) 
 
 __device__ __forceinline__ uint32_t word(const uint4 &v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
 
+// rotated reads 8 columns of a head and rotates them.
+template <class T>
+__device__ __forceinline__ uint4 rotated(const T *head, int column, int half, const float2 *angles) {
+    const uint4 own = load16(head + column);
+    if (column >= 2 * half) return own;
+    const bool lower = column < half;
+    const uint4 other = load16(head + (lower ? column + half : column - half));
+    const float4 *at = (const float4 *)(angles + (lower ? column : column - half));
+    float x[8], y[8];
+    unpack<T>(own, x);
+    unpack<T>(other, y);
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        const float4 a = __ldcg(at + i); // two pairs of cosine and sine
+        x[2 * i] = x[2 * i] * a.x + (lower ? -y[2 * i] : y[2 * i]) * a.y;
+        x[2 * i + 1] = x[2 * i + 1] * a.z + (lower ? -y[2 * i + 1] : y[2 * i + 1]) * a.w;
+    }
+    return pack<T>(x);
+}
+
 // Range is the work of one block.
 struct Range {
     int token, first, last; // the token and the positions that it sees

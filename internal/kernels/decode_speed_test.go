@@ -358,7 +358,7 @@ func (d *request) ways() []way {
 func (d *request) reopen() {
 	d.Helper()
 	d.must(d.wait())
-	for _, f := range []family{&d.linear, &d.attention, &d.single} {
+	for _, f := range []family{&d.linear, &d.attention, &d.clusters} {
 		d.must(f.open(d.Backend))
 	}
 }

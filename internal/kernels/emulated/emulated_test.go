@@ -128,6 +128,7 @@ func TestMissingWaits(t *testing.T) {
 		{"reversed_warp", cuda.Launch{Block: cuda.Dim{X: 32}}, false, 32, 1, func(i int) float32 { return float32(31 - i) }},
 		{"copied", cuda.Launch{Block: cuda.Dim{X: 32}}, true, 128, 1, func(i int) float32 { return float32(i) }},
 		{"copied_in_bulk", cuda.Launch{Block: cuda.Dim{X: 256}}, true, 256, 1, func(i int) float32 { return float32(i) }},
+		{"sent", cuda.Launch{Block: cuda.Dim{X: 32}, Grid: cuda.Dim{X: 8}}, false, 8, 2, func(i int) float32 { return float32(i ^ 1) }},
 		{"neighbours", cuda.Launch{Block: cuda.Dim{X: 32}, Grid: cuda.Dim{X: 8}}, false, 8, 2, func(i int) float32 { return float32(i ^ 1) }},
 	} {
 		for waits := range c.enough + 1 {

@@ -8,11 +8,12 @@ static Copy start(char *to, const char *from, unsigned bytes, int group, unsigne
     if (from) check_access((uintptr_t)from, bytes, "copies");
     check_access((uintptr_t)to, bytes, "copies to");
     memset(to, 0xff, bytes);
-    return {to, from, bytes, group, barrier};
+    return {to, from, bytes, group, barrier, false, {}};
 }
 
 static void deliver(const Copy &c) {
-    if (c.from) memcpy(c.to, c.from, c.bytes);
+    if (c.store) memcpy(c.to, c.value, c.bytes);
+    else if (c.from) memcpy(c.to, c.from, c.bytes);
     else memset(c.to, 0, c.bytes);
 }
 
@@ -90,14 +91,6 @@ void phase_arrive(unsigned long long *b, unsigned arrivals, unsigned bytes) {
     pause();
 }
 
-void phase_complete(unsigned long long *b, unsigned bytes) {
-    pause();
-    Phase p = phase_read(b);
-    p.bytes -= (int)bytes;
-    phase_check(b, p);
-    pause();
-}
-
 bool phase_test(unsigned long long *b, unsigned parity) { return phase_read(b).parity != (parity & 1); }
 
 void phase_wait(unsigned long long *b, unsigned parity) {
@@ -111,6 +104,22 @@ void copy_bulk(char *to, const char *from, unsigned bytes, unsigned long long *b
     phase_read(b);
     now.bulk.push_back(start(to, from, bytes, 0, b));
     pause();
+}
+
+// store_async is a store that lands later, as a copy of what was at hand.
+void store_async(char *to, const void *value, unsigned bytes, unsigned long long *b) {
+    phase_read(b);
+    Copy c = start(to, nullptr, bytes, 0, b);
+    c.store = true;
+    memcpy(c.value, value, bytes);
+    now.bulk.push_back(c);
+    pause();
+}
+
+// check_landed: nothing may be on its way to a block that ends.
+void check_landed(const Block *b) {
+    for (const Copy &c : now.bulk)
+        if (c.to >= b->arena && c.to < b->arena + ARENA) fail("%u bytes are on their way to its shared memory when it ends", c.bytes);
 }
 
 void land_bulk() {

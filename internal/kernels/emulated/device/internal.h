@@ -122,6 +122,7 @@ void prepare_copies(size_t number);
 
 // land_bulk ends one of the bulk copies.
 void land_bulk();
+void check_landed(const Block *b); // when it ends
 
 // land_async ends the copies of a thread but for those of its last groups.
 void land_async(Thread *t, int groups);

@@ -167,6 +167,9 @@ inline void mbarrier_try_wait_parity_shared_cta_b64(bool &done, unsigned b, unsi
     emulated::phase_wait(phase_at(b), parity);
     done = true;
 }
+inline void mbarrier_try_wait_parity_acquire_cluster_shared_cta_b64(bool &done, unsigned b, unsigned parity) {
+    mbarrier_try_wait_parity_shared_cta_b64(done, b, parity);
+}
 inline void mbarrier_test_wait_parity_shared_cta_b64(bool &done, unsigned b, unsigned parity) {
     done = emulated::phase_test(phase_at(b), parity);
     emulated::spin();
@@ -182,14 +185,12 @@ inline void cp_async_bulk_shared_cluster_global_mbarrier_complete_tx_bytes(unsig
 
 // Stores that report to a barrier where they go.
 inline void st_async_weak_shared_cluster_mbarrier_complete_tx_bytes_v4_f32(unsigned to, float x, float y, float z, float w, unsigned b) {
-    float *at = (float *)emulated::shared_pointer(to, 16, 16);
-    at[0] = x, at[1] = y, at[2] = z, at[3] = w;
-    emulated::phase_complete(phase_at(b), 16);
+    const float v[4] = {x, y, z, w};
+    emulated::store_async(emulated::shared_pointer(to, 16, 16), v, 16, phase_at(b));
 }
 inline void st_async_weak_shared_cluster_mbarrier_complete_tx_bytes_v2_f32(unsigned to, float x, float y, unsigned b) {
-    float *at = (float *)emulated::shared_pointer(to, 8, 8);
-    at[0] = x, at[1] = y;
-    emulated::phase_complete(phase_at(b), 8);
+    const float v[2] = {x, y};
+    emulated::store_async(emulated::shared_pointer(to, 8, 8), v, 8, phase_at(b));
 }
 
 // ---- matrices ----

@@ -31,6 +31,8 @@ struct Copy {
     unsigned bytes;
     int group;                  // of the thread's cp.async groups
     unsigned long long *barrier; // of a bulk copy
+    bool store;                  // of value
+    char value[16];
 };
 
 struct Warp;
@@ -142,9 +144,9 @@ void copy_wait(int groups);
 void phase_init(unsigned long long *b, unsigned arrivals);
 void phase_arrive(unsigned long long *b, unsigned arrivals, unsigned bytes);
 bool phase_test(unsigned long long *b, unsigned parity);
-void phase_complete(unsigned long long *b, unsigned bytes); // that have come
 void phase_wait(unsigned long long *b, unsigned parity);
 void copy_bulk(char *to, const char *from, unsigned bytes, unsigned long long *b);
+void store_async(char *to, const void *value, unsigned bytes, unsigned long long *b);
 
 unsigned long long clock();
 

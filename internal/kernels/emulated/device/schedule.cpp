@@ -108,6 +108,7 @@ static void leave(Thread *me) {
     w->alive &= ~(1u << me->lane);
     b->alive--;
     now.left--;
+    if (b->alive == 0) check_landed(b);
     if (w->meeting) check_meeting(w);
     check_barrier(b, 0, b->alive);
     if (b->cluster) {

@@ -100,6 +100,29 @@ extern "C" __global__ void too_many_bytes(const float *in, float *out) {
 
 // ---- clusters ----
 
+// sent stores to the other block of the cluster, and reports to a barrier there.
+// Nobody may do so before the barrier is there, nor end before all has come.
+extern "C" __global__ void CLUSTER(2) sent(float *out, int waits) {
+    __shared__ __align__(16) float2 value;
+    __shared__ barrier_t arrived;
+    if (threadIdx.x == 0) {
+        barrier_init(&arrived, 1);
+        barrier_expect(&arrived, sizeof value);
+    }
+    if (waits > 0) cluster_arrive(), cluster_wait();
+    if (threadIdx.x == 0) {
+        const float v = blockIdx.x, one = 1.f;
+        const int rank = 1 - cluster_rank();
+        asm volatile(
+                "{\n\t.reg .u32 to, bar;\n\tmapa.shared::cluster.u32 to, %0, %2;\n\tmapa.shared::cluster.u32 bar, %1, %2;\n\t"
+                "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [to], {%3, %4}, [bar];\n\t}" ::"r"(shared_address(&value)),
+                "r"(shared_address(&arrived)), "r"(rank), "f"(v), "f"(one)
+                : "memory");
+    }
+    if (waits > 1) barrier_wait(&arrived, 0);
+    if (threadIdx.x == 0) out[blockIdx.x] = value.x * value.y;
+}
+
 // neighbours reads what the other block of the cluster has in shared memory.
 extern "C" __global__ void CLUSTER(2) neighbours(float *out, int waits) {
     __shared__ float value;

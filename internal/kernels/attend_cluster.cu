@@ -4,11 +4,11 @@
 //
 //   out[i, h] = Σ_p softmax_p(Scale · q[i, h]·k[p]) · v[p],  p up to the token's position
 //
-// attend1_T_D_W (Hopper and later; heads of D columns, pages of a multiple of 16
-// positions): a cluster of 8 blocks for each 8 query heads of a key head (y)
-// and token (z), and more clusters (x) where there are more positions than the
-// first can keep in flight. W warps a block; each takes tiles of 16 positions
-// straight from memory into the registers of the tensor cores:
+// attend_cluster_T_D_W (Hopper and later; heads of D columns, pages of a power of
+// two of at least 16 positions): a cluster of 8 blocks for each 8 query heads of
+// a key head (y) and token (z), and more clusters (x) where there are more
+// positions than the first can keep in flight. W warps a block; each takes tiles
+// of 16 positions straight from memory into the registers of the tensor cores:
 //
 //   scores[16, 8] = k[16, D] · qᵀ[D, 8]       lane 4g+t reads 16 bytes of rows g and g+8
 //   outᵀ[D, 8]   += vᵀ[D, 16] · p[16, 8]      lane 4g+t reads 16 bytes of rows 2t, 2t+1, 2t+8, 2t+9
@@ -22,37 +22,35 @@
 // through a tile: they are one more part beside those of the warps, with one
 // score a head and the weight 1.
 //
-// Parts are added up in a block through its shared memory; then each block
-// sends every other its share of the columns, by stores that report to a barrier
-// of the block that gets them: nobody waits for more than that. Clusters of
-// a token and key head meet in scratch memory, where the last one to finish adds
-// them up.
-// Launch: grid = [8·clusters, key heads · parts, tokens], block = 32·W, shared as attend1Shared in attend1.go.
-#include "cluster.cuh"
-#include "mma.cuh"
+// Parts are added up in a block through its shared memory, where two warps share
+// a slot if there is no room for all; then each block sends every other its share
+// of the columns, by stores that report to a barrier of the block that gets
+// them: nobody waits for more than that. Clusters of a token and key head meet
+// in scratch memory: of the blocks that have the same columns, the last one to
+// finish adds them up.
+// Launch: grid = [8·clusters, key heads · parts, tokens], block = 32·W, shared as clusterPlan in attend_cluster.go.
+#include "decode.cuh"
 
-// Single is singleArgs in attend1.go.
-struct Single {
+// AttendCluster is clusterArgs in attend_cluster.go.
+struct AttendCluster {
     const void *q, *new_k, *new_v;  // [n, heads or kv_heads, D]
     void *k, *v;                    // the cache
     void *out;                      // [n, heads, D]
     const float2 *angles;           // [n, half] cosine and sine
     const int *positions, *pages, *counts;  // of the step
     float *scratch;                 // a slot for each cluster
-    unsigned int *finished;         // [tokens, key heads and their parts], zero between launches
+    unsigned int *finished;         // [tokens, key heads and their parts, blocks of a cluster], zero between launches
     int q_stride, k_stride, v_stride, out_stride;  // elements
     int group, parts, kv_heads;     // query heads of a key head, and by how many clusters
     int page_shift, window, half;
+    int slots;                      // of sums in shared memory: W or W/2
     float scale;
 };
 
 constexpr int TILE = 16, HEADS = 8, CLUSTER_BLOCKS = 8;
-constexpr int TILES = 4;  // of a warp, before a second cluster helps
-constexpr float LOG2E = 1.4426950408889634f;
-
+constexpr int MOST_CLUSTERS = 8;  // of a token and key head
+constexpr int TILES = 4;          // of a warp, before a second cluster helps
 constexpr float LOWEST = -1e30f;  // below every score, and finite: -inf less this is no NaN
-
-__device__ __forceinline__ float minus_infinity() { return __int_as_float(0xff800000); }
 
 // exp2_approx is 2^x in one instruction; numbers below 2^-126 count as 0.
 __device__ __forceinline__ float exp2_approx(float x) {
@@ -67,6 +65,21 @@ __device__ __forceinline__ void cluster_enter() {
 #if __CUDA_ARCH__ >= 900
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+#endif
+}
+
+// await_cluster waits for the first phase of a barrier that other blocks' stores
+// report to, and sees those.
+__device__ __forceinline__ void await_cluster(barrier_t *b) {
+#if __CUDA_ARCH__ >= 900
+    uint32_t done;
+    do {
+        asm volatile(
+                "{\n\t.reg .pred p;\n\tmbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], 0;\n\tselp.u32 %0, 1, 0, p;\n\t}"
+                : "=r"(done)
+                : "r"(shared_address(b))
+                : "memory");
+    } while (!done);
 #endif
 }
 
@@ -92,18 +105,6 @@ __device__ __forceinline__ void send2(float2 *p, barrier_t *b, int rank, const f
 #endif
 }
 
-// transpose returns an 8×8 matrix of 16-bit numbers, spread over the warp as
-// the tensor cores have it, the other way round.
-__device__ __forceinline__ uint32_t transpose(uint32_t v) {
-    uint32_t r = 0;
-#if __CUDA_ARCH__ >= 750
-    asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(r) : "r"(v));
-#endif
-    return r;
-}
-
-__device__ __forceinline__ uint32_t word(const uint4 &v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
-
 // Work is what a block does: every tile from tile to end, blocks apart, one
 // a warp in turn. Each holds a position that counts.
 struct Work {
@@ -113,7 +114,7 @@ struct Work {
     int tile, end;
 };
 
-template <int W> __device__ __forceinline__ Work work_of(const Single &a) {
+template <int W> __device__ __forceinline__ Work work_of(const AttendCluster &a) {
     Work w;
     w.token = blockIdx.z;
     w.kv_head = blockIdx.y / a.parts;
@@ -147,27 +148,7 @@ template <class T, int D, int W> struct Share {
 
 // ---- the token ----
 
-// rotated reads 8 columns of a head and rotates them.
-template <class T>
-__device__ __forceinline__ uint4 rotated(const T *head, int column, int half, const float2 *angles) {
-    const uint4 own = load16(head + column);
-    if (column >= 2 * half) return own;
-    const bool lower = column < half;
-    const uint4 other = load16(head + (lower ? column + half : column - half));
-    const float4 *at = (const float4 *)(angles + (lower ? column : column - half));
-    float x[8], y[8];
-    unpack<T>(own, x);
-    unpack<T>(other, y);
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-        const float4 s = __ldcg(at + i);  // two pairs of cosine and sine
-        x[2 * i] = x[2 * i] * s.x + (lower ? -y[2 * i] : y[2 * i]) * s.y;
-        x[2 * i + 1] = x[2 * i + 1] * s.z + (lower ? -y[2 * i + 1] : y[2 * i + 1]) * s.w;
-    }
-    return pack<T>(x);
-}
-
-__device__ __forceinline__ long long row_of(const Single &a, const int *pages, int kv_head, int position) {
+__device__ __forceinline__ long long row_of(const AttendCluster &a, const int *pages, int kv_head, int position) {
     const int page = pages[position >> a.page_shift];
     return ((long long)(page * a.kv_heads + kv_head) << a.page_shift) + (position & ((1 << a.page_shift) - 1));
 }
@@ -175,7 +156,7 @@ __device__ __forceinline__ long long row_of(const Single &a, const int *pages, i
 // gather reads the token: each thread 8 columns of a query, or of the key or the
 // value, which the last block keeps and stores in the cache, at row.
 template <class T, int D, int W>
-__device__ __forceinline__ void gather(Share<T, D, W> &s, const Single &a, const Work &w, bool keeps, long long row) {
+__device__ __forceinline__ void gather(Share<T, D, W> &s, const AttendCluster &a, const Work &w, bool keeps, long long row) {
     constexpr int UNITS = D / 8;
     const float2 *angles = a.angles + (long long)w.token * a.half;
 #pragma unroll 1
@@ -189,6 +170,13 @@ __device__ __forceinline__ void gather(Share<T, D, W> &s, const Single &a, const
         *(uint4 *)((query ? s.q[which] : key ? s.k : s.v) + column) = v;
         if (!query && row >= 0) *(uint4 *)((T *)(key ? a.k : a.v) + row * D + column) = v;
     }
+}
+
+// clear_rest clears the queries of heads that there are not.
+template <class T, int D, int W> __device__ __forceinline__ void clear_rest(Share<T, D, W> &s, int count) {
+    constexpr int UNITS = D / 8;
+#pragma unroll 1
+    for (int i = count * UNITS + threadIdx.x; i < HEADS * UNITS; i += 32 * W) *(uint4 *)(s.q[i / UNITS] + i % UNITS * 8) = make_uint4(0, 0, 0, 0);
 }
 
 // own_scores scores the token's own key, a head a warp at a time, the warps that
@@ -225,12 +213,17 @@ template <class T, int D> struct Part {
     }
 
     // fetch_keys and fetch_values read a tile whose first position is in this row
-    // of the cache. Keys that do not count are read and dropped; of the values
-    // only rows from low to high, because 0 times what was never stored may be NaN.
-    __device__ __forceinline__ void fetch_keys(const void *cache, long long row, int lane) {
-        const T *at = (const T *)cache + (row + (lane >> 2)) * D + 8 * (lane & 3);
+    // of the cache, of it only the rows from low to high, which count: others may
+    // never have been stored, or are stored right now. In the place of those
+    // stand copies.
+    __device__ __forceinline__ void fetch_keys(const void *cache, long long row, int low, int high, int lane) {
+        const T *at = (const T *)cache + row * D + 8 * (lane & 3);
 #pragma unroll
-        for (int c = 0; c < D / 32; c++) k[c][0] = load16(at + 32 * c), k[c][1] = load16(at + 8 * D + 32 * c);
+        for (int i = 0; i < 2; i++) {
+            const T *from = at + min(max((lane >> 2) + 8 * i, low), high) * D;
+#pragma unroll
+            for (int c = 0; c < D / 32; c++) k[c][i] = load16(from + 32 * c);
+        }
     }
 
     __device__ __forceinline__ void fetch_values(const void *cache, long long row, int low, int high, int lane) {
@@ -288,6 +281,29 @@ template <class T, int D> struct Part {
             }
     }
 
+    // take adds what another warp has left; weights are spread over the lanes of
+    // a head until leave.
+    __device__ __forceinline__ void take(const float *sums, const Weight *weights, int count, int lane) {
+        const int g = lane >> 2, t = lane & 3;
+#pragma unroll
+        for (int j = 0; j < 2; j++) {
+            const int head = 2 * t + j;
+            if (head >= count) continue;
+            const Weight other = weights[head];
+            const float most = fmaxf(fmaxf(top[j], other.x), LOWEST), own = exp2_approx(top[j] - most), share = exp2_approx(other.x - most);
+            top[j] = most;
+            weight[j] = fmaf(g == 0 ? other.y : 0.f, share, weight[j] * own);
+#pragma unroll
+            for (int c = 0; c < D / 64; c++)
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    const float2 v = *(const float2 *)(sums + head * D + 64 * c + 8 * g + 2 * i);
+                    float(&s)[4] = sum[4 * c + i];
+                    s[j] = fmaf(v.x, share, s[j] * own), s[2 + j] = fmaf(v.y, share, s[2 + j] * own);
+                }
+        }
+    }
+
     // leave writes the part to shared memory, sums [count, D].
     __device__ __forceinline__ void leave(float *sums, Weight *weights, int count, int lane) {
         const int g = lane >> 2, t = lane & 3;
@@ -297,8 +313,8 @@ template <class T, int D> struct Part {
             float w = weight[j];
 #pragma unroll
             for (int m = 4; m < 32; m <<= 1) w += __shfl_xor_sync(0xffffffffu, w, m);
-            if (g == 0) weights[head] = make_float2(top[j], w);
             if (head >= count) continue;
+            if (g == 0) weights[head] = make_float2(top[j], w);
 #pragma unroll
             for (int c = 0; c < D / 64; c++) {
                 float4 *at = (float4 *)(sums + head * D + 64 * c + 8 * g);
@@ -325,20 +341,43 @@ template <int N> struct Sum {
     }
 };
 
+// leave_all writes the parts of a block's warps to the slots: all of them, or
+// first those of the second half, which the first half's warps then take and
+// replace by the sum. One copy of the code serves both rounds.
+template <class T, int D, int W>
+__device__ __forceinline__ void leave_all(Share<T, D, W> &s, float *sums, Part<T, D> &part, int slots, int count, int warp, int lane) {
+    const bool halves = slots < W, second = warp >= slots;
+    const int slot = second ? warp - slots : warp;
+    float *own = sums + slot * count * D;
+#pragma unroll 1
+    for (int round = halves ? 0 : 1; round < 2; round++) {
+        if (second == (round == 0)) {
+            if (halves && !second) {
+                part.take(own, s.part[slot], count, lane);
+                __syncwarp();
+            }
+            part.leave(own, s.part[slot], count, lane);
+        }
+        if (round == 0) __syncthreads();
+    }
+}
+
 // send adds up the parts of a block, 4 columns a thread, and sends each block of
 // the cluster its columns.
 template <class T, int D, int W>
-__device__ __forceinline__ void send(Share<T, D, W> &s, const float *sums, int count, bool keeps, int rank) {
+__device__ __forceinline__ void send(Share<T, D, W> &s, const float *sums, int slots, int count, bool keeps, int rank) {
     constexpr int OWN = D / CLUSTER_BLOCKS;
 #pragma unroll 1
     for (int i = 4 * threadIdx.x; i < count * D; i += 4 * 32 * W) {
         const int head = i / D, d = i % D;
         Sum<4> r = {LOWEST};
 #pragma unroll
-        for (int w = 0; w < W; w++) r.top = fmaxf(r.top, s.part[w][head].x);
+        for (int w = 0; w < W; w++)
+            if (w < slots) r.top = fmaxf(r.top, s.part[w][head].x);
         if (keeps) r.top = fmaxf(r.top, s.part[W][head].x);
 #pragma unroll
         for (int w = 0; w < W; w++) {
+            if (w >= slots) break;
             const float4 v = *(const float4 *)(sums + w * count * D + i);
             r.join(s.part[w][head], {v.x, v.y, v.z, v.w});
         }
@@ -361,14 +400,16 @@ template <class T, int D, int W> __device__ __forceinline__ Sum<1> received(cons
     return r;
 }
 
-// join_clusters leaves a cluster's sums in scratch memory; the last block to do
-// so adds up all. Slots hold a Sum for each head and column.
+// join_clusters leaves a block's columns in scratch memory; the last block to do
+// so of those with the same columns adds up all. Slots hold a Sum for each head
+// and column.
 template <class T, int D, int W>
-__device__ __noinline__ void join_clusters(Share<T, D, W> &s, const Single &a, T *out, int count, int clusters, int rank) {
-    constexpr int OWN = D / CLUSTER_BLOCKS;
-    const int pair = blockIdx.z * gridDim.y + blockIdx.y, size = HEADS * D;
-    float4 *slots = (float4 *)a.scratch + (long long)pair * (gridDim.x / CLUSTER_BLOCKS) * size;
-    float4 *slot = slots + (long long)(blockIdx.x / CLUSTER_BLOCKS) * size;
+__device__ __noinline__ void join_clusters(Share<T, D, W> &s, const AttendCluster &a, T *out, int count, int clusters, int rank) {
+    constexpr int OWN = D / CLUSTER_BLOCKS, SIZE = HEADS * D;
+    const int pair = blockIdx.z * gridDim.y + blockIdx.y;
+    float4 *slots = (float4 *)a.scratch + (long long)pair * (gridDim.x / CLUSTER_BLOCKS) * SIZE;
+    float4 *slot = slots + (blockIdx.x / CLUSTER_BLOCKS) * SIZE;
+    unsigned int *finished = a.finished + pair * CLUSTER_BLOCKS + rank;
     for (int i = threadIdx.x; i < count * OWN; i += 32 * W) {
         const int head = i / OWN, d = i % OWN;
         const Sum<1> r = received<T, D, W>(s, head, d);
@@ -377,27 +418,28 @@ __device__ __noinline__ void join_clusters(Share<T, D, W> &s, const Single &a, T
     __threadfence();
     __syncthreads();
     if (threadIdx.x == 0) {
-        s.is_last = atomicAdd(a.finished + pair, 1u) == (unsigned)(clusters * CLUSTER_BLOCKS - 1);
-        if (s.is_last) a.finished[pair] = 0;
+        s.is_last = atomicAdd(finished, 1u) == (unsigned)clusters - 1;
+        if (s.is_last) *finished = 0;
         __threadfence();
     }
     __syncthreads();
     if (!s.is_last) return;
-    for (int i = threadIdx.x; i < count * D; i += 32 * W) {
+    for (int i = threadIdx.x; i < count * OWN; i += 32 * W) {
+        const int at = i / OWN * D + rank * OWN + i % OWN;
+        float4 v[MOST_CLUSTERS];  // read together: each takes its time
+#pragma unroll
+        for (int c = 0; c < MOST_CLUSTERS; c++) v[c] = c < clusters ? __ldcg(slots + c * SIZE + at) : make_float4(LOWEST, 0.f, 0.f, 0.f);
         Sum<1> r = {LOWEST};
-#pragma unroll 1
-        for (int c = 0; c < clusters; c++) r.top = fmaxf(r.top, __ldcg(slots + (long long)c * size + i).x);
-#pragma unroll 1
-        for (int c = 0; c < clusters; c++) {
-            const float4 v = __ldcg(slots + (long long)c * size + i);
-            r.join(make_float2(v.x, v.y), {v.z});
-        }
-        out[i] = from_float<T>(__fdividef(r.value[0], r.weight));
+#pragma unroll
+        for (int c = 0; c < MOST_CLUSTERS; c++) r.top = fmaxf(r.top, v[c].x);
+#pragma unroll
+        for (int c = 0; c < MOST_CLUSTERS; c++) r.join(make_float2(v[c].x, v[c].y), {v[c].z});
+        out[at] = from_float<T>(__fdividef(r.value[0], r.weight));
     }
 }
 
-template <class T, int D, int W> __device__ void attend1(const Single &a) {
-    extern __shared__ __align__(16) float sums[];  // [W, count, D]
+template <class T, int D, int W> __device__ void attend_cluster(const AttendCluster &a) {
+    extern __shared__ __align__(16) float sums[];  // [slots, count, D]
     __shared__ __align__(16) Share<T, D, W> s;
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, rank = cluster_rank();
     dependency_launch();
@@ -414,12 +456,16 @@ template <class T, int D, int W> __device__ void attend1(const Single &a) {
     Part<T, D> part;
     int tile = w.tile + warp * w.blocks;
     const int stride = W * w.blocks;
-    auto fetch_keys = [&](int tile) { part.fetch_keys(a.k, row_of(a, pages, w.kv_head, TILE * tile), lane); };
+    auto fetch_keys = [&](int tile) {
+        const int p = TILE * tile;
+        part.fetch_keys(a.k, row_of(a, pages, w.kv_head, p), max(w.first - p, 0), min(w.last - 1 - p, TILE - 1), lane);
+    };
     auto fetch_values = [&](int tile) {
         const int p = TILE * tile;
         part.fetch_values(a.v, row_of(a, pages, w.kv_head, p), max(w.first - p, 0), min(w.last - 1 - p, TILE - 1), lane);
     };
     if (tile < w.end) fetch_keys(tile), fetch_values(tile);
+    clear_rest<T, D, W>(s, w.count);
     const bool stores = keeps && w.head == w.kv_head * a.group;
     const long long row = stores ? row_of(a, pages, w.kv_head, w.last) : -1;
     dependency_wait();
@@ -437,12 +483,12 @@ template <class T, int D, int W> __device__ void attend1(const Single &a) {
         if (next < w.end) fetch_values(next);
         tile = next;
     }
-    part.leave(sums + warp * w.count * D, s.part[warp], w.count, lane);
+    leave_all<T, D, W>(s, sums, part, a.slots, w.count, warp, lane);
     if (keeps) own_scores<T, D, W>(s, w.count, scale, warp, lane);
     __syncthreads();
     cluster_wait();  // all blocks of the cluster are there, and their barriers
-    send<T, D, W>(s, sums, w.count, keeps, rank);
-    barrier_wait(&s.arrived, 0);
+    send<T, D, W>(s, sums, a.slots, w.count, keeps, rank);
+    await_cluster(&s.arrived);
 
     constexpr int OWN = D / CLUSTER_BLOCKS;
     T *out = (T *)a.out + (long long)w.token * a.out_stride + (long long)w.head * D;
@@ -457,15 +503,15 @@ template <class T, int D, int W> __device__ void attend1(const Single &a) {
 
 // REGISTERS lets a block run beside one of gemv.cu, the kernel ahead and the one
 // behind.
-#define SINGLE(NAME, T, D, W, REGISTERS) \
-    extern "C" __global__ void __maxnreg__(REGISTERS) attend1_##NAME##_##D##_##W(const __grid_constant__ Single a) { attend1<T, D, W>(a); }
+#define ATTEND_CLUSTER(NAME, T, D, W, REGISTERS) \
+    extern "C" __global__ void __maxnreg__(REGISTERS) attend_cluster_##NAME##_##D##_##W(const __grid_constant__ AttendCluster a) { attend_cluster<T, D, W>(a); }
 #if __CUDA_ARCH__ >= 900
-SINGLE(bf16, bf16, 64, 4, 160)
-SINGLE(bf16, bf16, 64, 8, 128)
-SINGLE(bf16, bf16, 128, 4, 160)
-SINGLE(bf16, bf16, 128, 8, 144)
-SINGLE(f16, f16, 64, 4, 160)
-SINGLE(f16, f16, 64, 8, 128)
-SINGLE(f16, f16, 128, 4, 160)
-SINGLE(f16, f16, 128, 8, 144)
+ATTEND_CLUSTER(bf16, bf16, 64, 4, 160)
+ATTEND_CLUSTER(bf16, bf16, 64, 8, 128)
+ATTEND_CLUSTER(bf16, bf16, 128, 4, 160)
+ATTEND_CLUSTER(bf16, bf16, 128, 8, 144)
+ATTEND_CLUSTER(f16, f16, 64, 4, 160)
+ATTEND_CLUSTER(f16, f16, 64, 8, 128)
+ATTEND_CLUSTER(f16, f16, 128, 4, 160)
+ATTEND_CLUSTER(f16, f16, 128, 8, 144)
 #endif
