@@ -49,6 +49,7 @@ type Backend struct {
 	int8, fp8 cacheKernels
 	routing   routing
 	experts   experts
+	moe       moe
 	sampler   sampler
 
 	mamba       mamba
@@ -104,7 +105,7 @@ func (b *Backend) common() []family {
 func (b *Backend) of(p part) []family {
 	return [parts][]family{
 		recurrences:   {&b.mamba, &b.convolution, &b.scan, &b.chunks, &b.gatedNorm},
-		mixtures:      {&b.routing, &b.experts},
+		mixtures:      {&b.routing, &b.experts, &b.moe},
 		randomWeights: {&b.making},
 		int8Caches:    {&b.int8},
 		fp8Caches:     {&b.fp8},

@@ -33,6 +33,7 @@
 // Launch: grid = multiprocessors, block = 256, shared as in experts.go.
 #include "mma.cuh"
 #include "rows.cuh"
+#include "stream.cuh"
 
 constexpr unsigned int ALL = 0xffffffffu;
 
@@ -471,61 +472,6 @@ struct OneArgs {
     int unused;
 };
 
-constexpr int WARPS = 8, THREADS = 32 * WARPS;
-
-// share returns the first of the rows that part i of n owns.
-__device__ __forceinline__ int share(int rows, int i, int n) { return (int)((long long)rows * i / n); }
-
-// Ring is a warp's rows on their way. Lane 0 starts the copies.
-struct Ring {
-    char *data;
-    barrier_t *full;
-    int slots, bytes;  // of a slot
-    int at;
-    uint32_t parity;
-    uint64_t policy;
-
-    // layout puts the rings of a block at the start of shared memory; behind
-    // them lie the barriers, and after those what end returns.
-    __device__ __forceinline__ Ring(const OneArgs &a, int warp, int lane) {
-        slots = a.slots, bytes = 2 * a.cols;
-        data = shared + warp * slots * bytes;
-        full = (barrier_t *)(shared + WARPS * slots * bytes) + warp * slots;
-        at = 0, parity = 0;
-        policy = stream_policy();
-        if (lane == 0) {
-            for (int i = 0; i < slots; i++) barrier_init(full + i, 1);
-            barrier_publish();
-        }
-        __syncwarp();
-    }
-
-    __device__ __forceinline__ static char *end(const OneArgs &a) { return shared + WARPS * a.slots * (2 * a.cols + (int)sizeof(barrier_t)); }
-
-    __device__ __forceinline__ void fetch(int slot, const void *row) {
-        barrier_expect(full + slot, bytes);
-        copy_bulk(data + slot * bytes, row, bytes, full + slot, policy);
-    }
-
-    __device__ __forceinline__ void next() {
-        if (++at == slots) at = 0, parity ^= 1;
-    }
-};
-
-// dot_row returns the lane's part of the product of two rows in shared memory.
-template <class T> __device__ __forceinline__ float dot_row(const char *w, const char *x, int cols, int lane) {
-    float a = 0.f, b = 0.f;
-#pragma unroll 4
-    for (int i = lane; i < cols / 8; i += 32) {
-        float p[8], q[8];
-        unpack<T>(*(const uint4 *)(w + 16 * i), p);
-        unpack<T>(*(const uint4 *)(x + 16 * i), q);
-#pragma unroll
-        for (int j = 0; j < 8; j += 2) a += p[j] * q[j], b += p[j + 1] * q[j + 1];
-    }
-    return a + b;
-}
-
 // stream takes units first, first+step, … of the warp through its ring: source
 // gives the address of a unit's row of W, take its product with the row of x
 // that operand gives. begin is called once the first copies are under way.
@@ -534,16 +480,16 @@ __device__ __forceinline__ void stream(Ring &ring, int cols, int first, int last
     int ahead = first;
     for (int i = 0; i < ring.slots && ahead < last; i++, ahead += step) {
         const void *row = source(ahead);
-        if (lane == 0) ring.fetch(i, row);
+        if (lane == 0) ring.fetch(i, row, ring.bytes);
     }
     begin();
     for (int unit = first; unit < last; unit += step) {
         barrier_wait(ring.full + ring.at, ring.parity);
-        const float part = dot_row<T>(ring.data + ring.at * ring.bytes, operand(unit), cols, lane);
+        const float part = dot_row<T>((const uint4 *)(ring.data + ring.at * ring.bytes), (const uint4 *)operand(unit), cols / 8, lane);
         __syncwarp();
         if (ahead < last) {
             const void *row = source(ahead);
-            if (lane == 0) ring.fetch(ring.at, row);
+            if (lane == 0) ring.fetch(ring.at, row, ring.bytes);
             ahead += step;
         }
         ring.next();
@@ -551,16 +497,10 @@ __device__ __forceinline__ void stream(Ring &ring, int cols, int first, int last
     }
 }
 
-// copy_all copies 16-byte chunks to shared memory in the background.
-__device__ __forceinline__ void copy_all(char *to, const void *from, int chunks) {
-    for (int i = threadIdx.x; i < chunks; i += THREADS) copy_chunk(shared_address(to + 16 * i), (const char *)from + 16 * i, true);
-    end_copies();
-}
-
 template <class T> __device__ __forceinline__ void experts_up(const OneArgs &a) {
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-    char *x = Ring::end(a);
-    Ring ring(a, warp, lane);
+    char *x = Ring::end(shared, a.slots, 2 * a.cols);
+    Ring ring(shared, a.slots, 2 * a.cols, warp, lane);
     dependency_wait();
     dependency_launch();  // not before: experts_down relies on what is complete now
     const int id = lane < a.top_k ? __ldcg(a.ids + lane) : 0;
@@ -586,9 +526,9 @@ template <class T> __device__ __forceinline__ void experts_up(const OneArgs &a) 
 template <class T> __device__ __forceinline__ void experts_down(const OneArgs &a) {
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
     const int first = share(a.rows, blockIdx.x, gridDim.x), own = share(a.rows, blockIdx.x + 1, gridDim.x) - first;
-    char *x = Ring::end(a);
+    char *x = Ring::end(shared, a.slots, 2 * a.cols);
     float *parts = (float *)(x + 2 * a.top_k * a.cols);  // [top_k, own]
-    Ring ring(a, warp, lane);
+    Ring ring(shared, a.slots, 2 * a.cols, warp, lane);
     dependency_launch();
     const int id = lane < a.top_k ? __ldcg(a.ids + lane) : 0;  // complete since experts_up began
     const T *w = (const T *)a.w;

@@ -68,10 +68,10 @@ func (k *experts) open(b *Backend) error {
 		return err
 	}
 	most := b.linear.chip.shared
-	if err := k.up.SetMaxShared(most); err != nil {
+	if err := streams(k.up, most); err != nil {
 		return err
 	}
-	return k.down.SetMaxShared(most)
+	return streams(k.down, most)
 }
 
 func (k *experts) openDots(b *Backend) error {

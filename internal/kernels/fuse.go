@@ -4,10 +4,11 @@ package kernels
 // for the next one. It reports whether that was done: nothing is left to launch
 // then.
 //
-// Two pairs are worth a kernel of their own in a step of single tokens: a norm
-// and the product behind it, and the rotation of q and k with the attention
-// behind it. Whatever else comes after an operation that is held back has it
-// launched alone: results do not depend on it but for rounding.
+// Three pairs are worth a kernel of their own in a step of single tokens: a norm
+// and the product behind it, a norm and the mixture of experts behind it, and
+// the rotation of q and k with the attention behind it. Whatever else comes
+// after an operation that is held back has it launched alone: results do not
+// depend on it but for rounding.
 func (b *Backend) fuse(o *operation) bool {
 	held := b.held
 	if held.kind != opNone {
@@ -40,6 +41,9 @@ func (b *Backend) launchPair(held, o *operation) bool {
 	switch {
 	case held.kind == opNorm && o.kind == opLinear && o.in[0] == held.out:
 		return b.normLinear(held, o)
+	case held.kind == opNorm && o.kind == opMoE && o.in[0] == held.out:
+		b.launchMoE(o.out, o.in[0], o.moe, o.routes, o.in[1], held)
+		return true
 	case held.kind == opAppend && o.kind == opAttend && o.in[0] == held.in[0] && o.cache == held.cache:
 		return b.appendAttend(held, o)
 	}

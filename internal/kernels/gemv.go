@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/godwit-llm/godwit/internal/cuda"
@@ -78,7 +79,7 @@ func (l *linear) openGemv(b *Backend) error {
 		if err != nil {
 			return err
 		}
-		if err := f.SetMaxShared(l.chip.shared - gemvReserved); err != nil {
+		if err := streams(f, l.chip.shared-gemvReserved); err != nil {
 			return err
 		}
 		l.gemv[s] = f
@@ -121,16 +122,34 @@ func (b *Backend) gemv(p product, args gemmArgs, norm *operation) {
 		w: args.w, x: args.x, bias: args.bias, out: args.out, rows: args.rows, cols: args.cols,
 		act: args.act, add: args.add, wide: args.wide, segment: int32(plan.segment), slots: int32(plan.slots),
 	}
-	if norm != nil {
-		n := norm.norm
-		a.x, a.norm, a.normWeight, a.normBias, a.eps = address(norm.in[0]), address(norm.out), address(n.Weight), address(n.Bias), n.Eps
-		if n.Center {
-			a.center = 1
-		}
-	}
+	a.normalise(norm)
 	grid := min(b.linear.chip.processors, ceil(p.rows, gemvWarps))
-	a.share, a.rest = int32(p.rows/(grid*gemvWarps)), int32(p.rows%(grid*gemvWarps))
+	a.spread(grid)
 	b.launch(b.linear.gemv[plan.shape(p.cols, norm != nil)], cuda.Dim{X: grid}, cuda.Dim{X: gemvThreads}, plan.shared, cuda.Struct(b.parameters(), a))
+}
+
+// streams lets a kernel that streams weights through shared memory ask for so
+// many bytes of it. All of them have the first-level cache split the same way:
+// a multiprocessor changes the split only when nothing runs on it, and the next
+// kernel's blocks are to start while the last ones of this run.
+func streams(f *cuda.Function, bytes int) error {
+	return errors.Join(f.SetMaxShared(bytes), f.SetCarveout(100))
+}
+
+// normalise makes a norm, nil for none, part of the product.
+func (a *gemvArgs) normalise(norm *operation) {
+	if norm == nil {
+		return
+	}
+	n := norm.norm
+	a.x, a.norm, a.normWeight, a.normBias = address(norm.in[0]), address(norm.out), address(n.Weight), address(n.Bias)
+	a.center, a.eps = asFlag(n.Center), n.Eps
+}
+
+// spread gives the warps of so many blocks their rows.
+func (a *gemvArgs) spread(blocks int) {
+	warps := int32(blocks * gemvWarps)
+	a.share, a.rest = a.rows/warps, a.rows%warps
 }
 
 // canNorm reports whether gemv.cu can compute a norm on the way to a product.

@@ -79,6 +79,7 @@ type operation struct {
 	set       bool
 	mamba     *ops.Mamba
 	state     ops.MambaState
+	moe       *ops.MoE
 }
 
 type kind uint8
@@ -99,6 +100,7 @@ const (
 	opRoute
 	opExperts
 	opMamba
+	opMoE
 )
 
 // same reports whether two operations are of one kind and have the same
@@ -170,6 +172,8 @@ func (o *operation) run(b *Backend) {
 		b.Experts(o.out, o.in[0], o.routes, o.experts, o.set)
 	case opMamba:
 		b.Mamba(o.out, o.in[0], o.mamba, o.state, o.in[1], o.in[2])
+	case opMoE:
+		b.MoE(o.out, o.in[0], o.moe, o.routes, o.in[1])
 	}
 }
 

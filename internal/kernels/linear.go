@@ -56,7 +56,7 @@ func (l *linear) open(b *Backend) error {
 	if l.ring, err = b.typed("linear", "linear_ring"); err != nil {
 		return err
 	}
-	return errors.Join(l.ring.SetMaxShared(l.chip.shared), l.openGemv(b))
+	return errors.Join(streams(l.ring, l.chip.shared), l.openGemv(b))
 }
 
 func (l *linear) close() error { return nil }

@@ -13,10 +13,11 @@
 // previous kernel has ended. The block that is the last to score a tile of 16
 // tokens chooses for them, a token a warp.
 // Launch: grid = (experts / 8, n / 16), block = 256, shared = 8 warps of
-// 8 bytes an expert.
+// 4 bytes an expert.
 //
 // route_choose: the choice alone, from logits. Launch: grid = n / 8, block and
 // shared as above.
+#include "choice.cuh"
 #include "mma.cuh"
 #include "rows.cuh"
 
@@ -24,116 +25,24 @@
 struct RouteArgs {
     const void *w;       // [experts, cols] without gaps
     const void *x;       // [n, cols]
-    const float *bias;   // [experts]
     float *scores;       // [n, experts]: scratch, or the logits
     unsigned int *done;  // blocks that have scored a tile of tokens; zero between launches
     int *ids;            // [n, top_k]
     float *weights;      // [n, top_k]
+    Choice choice;
     int n, experts, cols, x_stride;
-    int top_k, groups, top_groups, normalize;
-    float scale;
-    int unused;
 };
 
 constexpr int WARPS = 8, THREADS = 32 * WARPS;
 constexpr int TOKENS = 16, EXPERTS = 8;  // of a block
 constexpr int PIECES = 12;               // of 32 columns that a warp loads at once
-constexpr unsigned int ALL = 0xffffffffu;
 
 extern __shared__ __align__(16) char shared[];
 
-__device__ __forceinline__ float logistic(float v) { return (float)(1.0 / (1.0 + exp(-(double)v))); }
-
-// ---- choice ----
-
-constexpr uint32_t TAKEN = 0, NOT_A_NUMBER = 1;
-
-// rank_of orders floats as integers.
-__device__ __forceinline__ uint32_t rank_of(float v) {
-    if (v != v) return NOT_A_NUMBER;
-    const uint32_t u = __float_as_uint(v + 0.f);  // -0 becomes 0
-    return u >> 31 ? ~u : u | 0x80000000u;
-}
-
-__device__ __forceinline__ uint32_t largest(uint32_t v) {
-#if __CUDA_ARCH__ >= 800
-    return __reduce_max_sync(ALL, v);
-#else
-#pragma unroll
-    for (int m = 16; m; m >>= 1) v = max(v, __shfl_xor_sync(ALL, v, m));
-    return v;
-#endif
-}
-
-__device__ __forceinline__ uint32_t smallest(uint32_t v) { return ~largest(~v); }
-
-// open_groups returns a bit for each group that stays in the choice. Lane g
-// looks at group g.
-__device__ __forceinline__ uint32_t open_groups(const RouteArgs &a, const float *score, int lane) {
-    if (a.top_groups >= a.groups) return ALL;
-    const int size = a.experts / a.groups;
-    const float least = __int_as_float(0xff800000);
-    float first = least, second = least;
-    for (int i = 0; lane < a.groups && i < size; i++) {
-        const int e = lane * size + i;
-        const float v = score[e] + a.bias[e];
-        if (v > first)
-            second = first, first = v;
-        else
-            second = fmaxf(second, v);
-    }
-    const float total = size > 1 ? first + second : first;
-    int better = 0;
-    for (int g = 0; g < a.groups; g++) {
-        const float other = __shfl_sync(ALL, total, g);
-        better += other > total || (other == total && g < lane);
-    }
-    return __ballot_sync(ALL, lane < a.groups && better < a.top_groups);
-}
-
-// best_of finds the largest rank among a lane's experts, the first of equals.
-__device__ __forceinline__ uint32_t best_of(const uint32_t *rank, int experts, int lane, uint32_t &expert) {
-    uint32_t best = TAKEN;
-    expert = lane;
-    for (int e = lane; e < experts; e += 32) {
-        const uint32_t r = rank[e];
-        if (r > best) best = r, expert = e;
-    }
-    return best;
-}
-
-// choose lets a warp choose for one token. score and rank are the warp's shared
-// memory, a number an expert.
-template <bool LOGITS> __device__ __forceinline__ void choose(const RouteArgs &a, int token, float *score, uint32_t *rank, int lane) {
-    const float *from = a.scores + (long long)token * a.experts;
-    for (int e = lane; e < a.experts; e += 32) {
-        const float v = __ldcg(from + e);
-        score[e] = LOGITS ? logistic(v) : v;
-    }
-    __syncwarp();
-    const uint32_t open = open_groups(a, score, lane);
-    const int size = a.experts / a.groups;
-    for (int e = lane; e < a.experts; e += 32)
-        rank[e] = open == ALL || open >> (e / size) & 1 ? rank_of(score[e] + a.bias[e]) : NOT_A_NUMBER;
-    uint32_t expert, best = best_of(rank, a.experts, lane, expert);
-    float sum = 0.f, weight = 0.f;
-    uint32_t id = 0;
-    for (int k = 0; k < a.top_k; k++) {
-        const uint32_t top = largest(best);
-        const uint32_t e = smallest(best == top ? expert : ALL);
-        const float s = score[e];
-        sum += s;
-        if (lane == k) id = e, weight = s;
-        if ((e & 31) == lane) {
-            rank[e] = TAKEN;
-            best = best_of(rank, a.experts, lane, expert);
-        }
-    }
-    if (lane >= a.top_k) return;
-    if (a.normalize) weight = __fdiv_rn(weight, sum + 1e-20f);
-    const long long at = (long long)token * a.top_k + lane;
-    a.ids[at] = (int)id;
-    a.weights[at] = weight * a.scale;
+// choose_row chooses for a token; score is shared memory of the warp's own.
+template <bool LOGITS> __device__ __forceinline__ void choose_row(const RouteArgs &a, int token, float *score, int lane) {
+    const long long at = (long long)token * a.choice.top_k;
+    choose<LOGITS>(a.choice, a.scores + (long long)token * a.experts, a.ids + at, a.weights + at, score, lane);
 }
 
 // ---- scores ----
@@ -264,9 +173,9 @@ template <class W, class X> __device__ __forceinline__ void route(const RouteArg
     __syncthreads();
     if (!last) return;
     __threadfence();
-    float *score = (float *)shared + 2 * warp * a.experts;
+    float *score = (float *)shared + warp * a.experts;
     for (int t = first + warp; t < min(a.n, first + TOKENS); t += WARPS) {
-        choose<false>(a, t, score, (uint32_t *)score + a.experts, lane);
+        choose_row<false>(a, t, score, lane);
         __syncwarp();
     }
 }
@@ -285,9 +194,9 @@ ROUTE(f16, f16, f32, float)
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1) route_choose(const __grid_constant__ RouteArgs a) {
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-    float *score = (float *)shared + 2 * warp * a.experts;
+    float *score = (float *)shared + warp * a.experts;
     dependency_launch();
     dependency_wait();
     const int token = blockIdx.x * WARPS + warp;
-    if (token < a.n) choose<true>(a, token, score, (uint32_t *)score + a.experts, lane);
+    if (token < a.n) choose_row<true>(a, token, score, lane);
 }

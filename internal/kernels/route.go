@@ -54,15 +54,27 @@ func weightTypes(act ops.DType) []ops.DType {
 }
 
 // routeShared returns the shared memory of a block that chooses.
-func routeShared(experts int) int { return routeWarps * 8 * experts }
+func routeShared(experts int) int { return routeWarps * 4 * experts }
 
 // routeArgs is RouteArgs in route.cu.
 type routeArgs struct {
-	w, x, bias, scores, done, ids, weights cuda.DevicePtr
-	n, experts, cols, xStride              int32
-	topK, groups, topGroups, normalize     int32
-	scale                                  float32
-	_                                      int32
+	w, x, scores, done, ids, weights cuda.DevicePtr
+	choice                           choiceArgs
+	n, experts, cols, xStride        int32
+}
+
+// choiceArgs is Choice in choice.cuh.
+type choiceArgs struct {
+	bias                                        cuda.DevicePtr
+	experts, topK, groups, topGroups, normalize int32
+	scale                                       float32
+}
+
+func choiceOf(r *ops.Router) choiceArgs {
+	return choiceArgs{
+		bias: address(r.Bias), experts: int32(r.Weight.Out), topK: int32(r.TopK),
+		groups: int32(r.Groups), topGroups: int32(r.TopGroups), normalize: asFlag(r.Normalize), scale: r.ScalingFactor,
+	}
 }
 
 // Route chooses experts for the rows of x [n, width]: for few rows in one
@@ -82,10 +94,9 @@ func (b *Backend) Route(out ops.Routes, x ops.Tensor, r *ops.Router) {
 	}
 	l := layoutScratch(x.Rows, r.TopK, r.Weight.Out, 0, 0, x.Type.Size())
 	args := routeArgs{
-		w: address(w), x: address(x), bias: address(r.Bias), scores: address(out.Scratch) + l.scores, done: b.routing.done,
-		ids: address(out.IDs), weights: address(out.Weights),
+		w: address(w), x: address(x), scores: address(out.Scratch) + l.scores, done: b.routing.done,
+		ids: address(out.IDs), weights: address(out.Weights), choice: choiceOf(r),
 		n: int32(x.Rows), experts: int32(r.Weight.Out), cols: int32(x.Cols), xStride: int32(x.Stride),
-		topK: int32(r.TopK), groups: int32(r.Groups), topGroups: int32(r.TopGroups), normalize: asFlag(r.Normalize), scale: r.ScalingFactor,
 	}
 	shared := routeShared(r.Weight.Out)
 	grid := cuda.Dim{X: ceil(r.Weight.Out, routeExperts), Y: ceil(x.Rows, routeTokens)}

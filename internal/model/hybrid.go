@@ -276,7 +276,7 @@ func (d *hybrid) bindExperts(w *binder, at string) mixer {
 	c := d.moe
 	m := &experts{}
 	restore := w.as(RouterPart)
-	m.router = &ops.Router{
+	m.Router = &ops.Router{
 		Weight: w.exact(at+"gate", c.experts, d.Hidden),
 		Bias:   w.vector(at+"gate.e_score_correction_bias", c.experts),
 		TopK:   c.topK, Groups: c.groups, TopGroups: c.topGroups,
@@ -291,14 +291,15 @@ func (d *hybrid) bindExperts(w *binder, at string) mixer {
 		m.fromLatent = w.linear(at+"fc2_latent_proj", d.Hidden, c.latent, d.biasMLP)
 		restore()
 	}
-	m.routed = &ops.Experts{
+	m.Experts = &ops.Experts{
 		Up:    d.bindRouted(w, at+"experts.", "up_proj", c.width, width),
 		Down:  d.bindRouted(w, at+"experts.", "down_proj", width, c.width),
 		Act:   d.act,
 		Width: c.width,
 	}
 	if c.shared > 0 {
-		m.shared = d.bindMLP(w, SharedPart, at+"shared_experts.", c.shared)
+		shared := d.bindMLP(w, SharedPart, at+"shared_experts.", c.shared)
+		m.Shared = &ops.Shared{Up: shared.up, Down: shared.down}
 	}
 	return m
 }

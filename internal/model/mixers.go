@@ -108,35 +108,41 @@ func (m *mamba) forward(s *step, x, h ops.Tensor) {
 // experts is a mixture of experts: the chosen ones, in a narrower latent space
 // where the model has one, and the shared one that every token passes.
 type experts struct {
-	router     *ops.Router
-	routed     *ops.Experts
+	ops.MoE
 	toLatent   *ops.Linear // nil: experts read h itself
 	fromLatent *ops.Linear
-	shared     *mlp // nil: none
 }
 
 func (m *experts) allocate(a *allocator) {
 	if m.toLatent != nil {
 		a.scratch(m.toLatent.Out, m.toLatent.Out)
 	}
-	if m.shared != nil {
-		m.shared.allocate(a)
+	a.scratch(m.sharedWidth())
+	a.mixture(ops.Mixture{TopK: m.Router.TopK, Experts: m.Router.Weight.Out, Width: m.Experts.Width, Out: m.Experts.Down[0].Out})
+}
+
+// sharedWidth returns the width of the shared expert, 0 if there is none.
+func (m *experts) sharedWidth() int {
+	if m.Shared == nil {
+		return 0
 	}
-	a.mixture(ops.Mixture{TopK: m.router.TopK, Experts: m.router.Weight.Out, Width: m.routed.Width, Out: m.routed.Down[0].Out})
+	return m.Shared.Up.Out
 }
 
 func (m *experts) forward(s *step, x, h ops.Tensor) {
-	routes := s.routes(m.router.TopK)
-	s.Route(routes, h, m.router)
+	routes := s.routes(m.Router.TopK)
 	if m.toLatent == nil {
-		s.Experts(x, h, routes, m.routed, false)
-	} else {
-		u, y := s.scratch(0, m.toLatent.Out), s.scratch(1, m.toLatent.Out)
-		s.Linear(u, h, m.toLatent, ops.Epilogue{})
-		s.Experts(y, u, routes, m.routed, true)
-		s.Linear(x, y, m.fromLatent, ops.Epilogue{Add: true})
+		s.MoE(x, h, &m.MoE, routes, s.scratch(0, m.sharedWidth()))
+		return
 	}
-	if m.shared != nil {
-		m.shared.forward(s, x, h)
+	s.Route(routes, h, m.Router)
+	u, y := s.scratch(0, m.toLatent.Out), s.scratch(1, m.toLatent.Out)
+	s.Linear(u, h, m.toLatent, ops.Epilogue{})
+	s.Experts(y, u, routes, m.Experts, true)
+	s.Linear(x, y, m.fromLatent, ops.Epilogue{Add: true})
+	if m.Shared != nil {
+		u := s.scratch(0, m.sharedWidth())
+		s.Linear(u, h, m.Shared.Up, ops.Epilogue{Act: m.Experts.Act})
+		s.Linear(x, u, m.Shared.Down, ops.Epilogue{Add: true})
 	}
 }

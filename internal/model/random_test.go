@@ -122,6 +122,10 @@ func (c *routeCounter) Route(out ops.Routes, x ops.Tensor, r *ops.Router) {
 	c.chosen = append(c.chosen, len(seen))
 }
 
+func (c *routeCounter) MoE(out, x ops.Tensor, m *ops.MoE, routes ops.Routes, hidden ops.Tensor) {
+	m.Separately(c, out, x, routes, hidden)
+}
+
 // TestRandomSpreads: the tokens of a batch choose about as many experts as
 // they would if all experts were equally likely.
 func TestRandomSpreads(t *testing.T) {

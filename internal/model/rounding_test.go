@@ -194,6 +194,10 @@ func (r *rounder) Mamba(out, p ops.Tensor, m *ops.Mamba, state ops.MambaState, m
 	r.written(out)
 }
 
+func (r *rounder) MoE(out, x ops.Tensor, m *ops.MoE, routes ops.Routes, hidden ops.Tensor) {
+	m.Separately(r, out, x, routes, hidden)
+}
+
 func (r *rounder) Experts(out, x ops.Tensor, routes ops.Routes, e *ops.Experts, set bool) {
 	r.CPU.Experts(out, x, routes, e, set)
 	r.written(out)

@@ -78,6 +78,11 @@ type Backend interface {
 	// out; with set, out is overwritten instead.
 	Experts(out, x Tensor, routes Routes, e *Experts, set bool)
 
+	// MoE adds a mixture of experts' output for the rows of x to out: Route,
+	// Experts and the shared expert. routes is scratch, and so is hidden
+	// [n, Shared.Up.Out], which is not looked at without a shared expert.
+	MoE(out, x Tensor, m *MoE, routes Routes, hidden Tensor)
+
 	// Gather copies the batch's Outputs rows of x to out, both Float.
 	Gather(out, x Tensor)
 
@@ -332,6 +337,28 @@ type Experts struct {
 	Up, Down []Linear // one of each per expert, of one part and without bias
 	Act      Activation
 	Width    int // columns of Up's output
+}
+
+// MoE is a mixture of experts: those that the router chooses for a row, and one
+// that all rows share.
+type MoE struct {
+	Router  *Router
+	Experts *Experts
+	Shared  *Shared // nil: none
+}
+
+// Shared is the expert that every row passes: down(act(up x)), with the
+// activation of the others.
+type Shared struct{ Up, Down *Linear }
+
+// Separately runs the mixture as the operations that it consists of.
+func (m *MoE) Separately(b Backend, out, x Tensor, routes Routes, hidden Tensor) {
+	b.Route(routes, x, m.Router)
+	b.Experts(out, x, routes, m.Experts, false)
+	if m.Shared != nil {
+		b.Linear(hidden, x, m.Shared.Up, Epilogue{Act: m.Experts.Act})
+		b.Linear(out, hidden, m.Shared.Down, Epilogue{Add: true})
+	}
 }
 
 // Sampling says how to choose the token of one row.

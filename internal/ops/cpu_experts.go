@@ -121,6 +121,11 @@ func (b *CPU) Experts(out, x Tensor, routes Routes, e *Experts, set bool) {
 	})
 }
 
+// MoE routes, and runs the chosen experts and the shared one.
+func (b *CPU) MoE(out, x Tensor, m *MoE, routes Routes, hidden Tensor) {
+	m.Separately(b, out, x, routes, hidden)
+}
+
 // sort gives each place a row, expert by expert, and gathers x there. Counts
 // stand two entries ahead: filling expert e's rows moves first[e+1] from its
 // first row to its end.
