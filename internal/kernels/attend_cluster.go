@@ -73,21 +73,24 @@ type clusterPlan struct {
 // sequence. There is none where the batch keeps the device busy anyhow, nor for
 // other sizes of heads and pages.
 //
-// It depends on the device and the number of tokens alone, so that a recorded
-// step stays right while sequences grow: the kernel itself finds out how many of
-// the clusters have work. All that fit the device at once stand ready, and read
-// as many bytes at a time as attend_decode's blocks.
-func (c chip) clusterPlan(tokens int, a *ops.Attention, pageSize int) (p clusterPlan, ok bool) {
+// It depends on the device, the number of tokens and whether the longest of
+// their sequences is far, so that a recorded step stays right while sequences
+// grow: the kernel itself finds out how many of the clusters have work.
+// Measurements say where attend_decode is faster.
+func (c chip) clusterPlan(tokens int, far bool, a *ops.Attention, pageSize int) (p clusterPlan, ok bool) {
 	if a.HeadDim != 64 && a.HeadDim != 128 || pageSize < tilePositions || pageSize&(pageSize-1) != 0 {
 		return p, false
 	}
 	group := a.Heads / a.KVHeads
 	p.parts = ceil(group, clusterHeads)
 	blocks := clusterBlocks * a.KVHeads * p.parts * tokens
-	if blocks > 2*c.processors {
+	if far || blocks > 2*c.processors {
 		return p, false
 	}
 	p.clusters = min(max(c.processors/blocks, 1), mostClusters)
+	if p.clusters == 1 && p.parts == 1 && blocks <= c.processors {
+		return p, false // a cluster a key head leaves it too few bytes under way
+	}
 	p.shape = clusterShape{a.HeadDim, 8}
 	if blocks > c.processors { // two share a multiprocessor and its registers
 		p.shape.warps = 4
@@ -101,6 +104,16 @@ func (c chip) clusterPlan(tokens int, a *ops.Attention, pageSize int) (p cluster
 	return p, true
 }
 
+// clusterReach is the most positions of a sequence that attend_cluster.cu takes:
+// about where attend_decode begins to be faster.
+const clusterReach = 8192
+
+// far reports whether the step has so few tokens that attend_cluster.cu might
+// attend them, and a sequence that is too long for it.
+func (b *Backend) far() bool {
+	return b.step.longest > clusterReach && b.step.n*clusterBlocks <= 2*b.linear.chip.processors
+}
+
 // attendCluster attends and appends where attend_cluster.cu can, and reports
 // whether it did. args are those of attend_decode.
 func (b *Backend) attendCluster(args *attendArgs, a *ops.Attention, pageSize int) bool {
@@ -108,7 +121,7 @@ func (b *Backend) attendCluster(args *attendArgs, a *ops.Attention, pageSize int
 	if k.kernels == nil || st.s != st.n {
 		return false
 	}
-	p, ok := b.linear.chip.clusterPlan(st.n, a, pageSize)
+	p, ok := b.linear.chip.clusterPlan(st.n, b.far(), a, pageSize)
 	if !ok {
 		return false
 	}

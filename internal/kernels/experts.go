@@ -42,6 +42,11 @@ const (
 	sumThreads  = 128
 	oneWarps    = 8
 	oneSlots    = 8 // of a warp's ring, at most
+
+	// expertRing is the bytes of a block's rings that suffice: longer ones make
+	// the kernels of a mixture slower, because each begins while the one ahead
+	// still reads.
+	expertRing = 128 << 10
 )
 
 func (k *experts) open(b *Backend) error {
@@ -173,9 +178,8 @@ func (c chip) downPlan(m mixture) onePlan {
 
 // onePlan sizes the warps' rings. besides is what the block needs behind them.
 func (c chip) onePlan(grid, cols, besides int) onePlan {
-	const barrier = 8 // bytes a slot
-	slot := oneWarps * (2*cols + barrier)
-	slots := min(oneSlots, max((min(c.shared, ringBytes)-besides)/slot, min(2, (c.shared-besides)/slot)))
+	slot := slotBytes(2 * cols)
+	slots := min(oneSlots, max(expertRing/slot, 2), (c.shared-besides)/slot)
 	return onePlan{grid: grid, slots: slots, shared: slots*slot + besides}
 }
 

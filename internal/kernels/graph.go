@@ -20,8 +20,8 @@ import (
 // slow to come, never wrong.
 //
 // A graph holds addresses and launch shapes. Of the batch, they depend on the
-// numbers of tokens, sequences and outputs; the rest of the batch lies on the device. What
-// else they depend on is in place after the first step of a size, or replaced
+// numbers of tokens, sequences and outputs, and on whether a context is far; the
+// rest of the batch lies on the device. What else they depend on is in place after the first step of a size, or replaced
 // under step.moved, which makes all graphs void.
 type graphs struct {
 	mode    mode
@@ -47,7 +47,10 @@ const (
 const mostGraphs = 64
 
 // stepSize is what the launches of a decode step depend on.
-type stepSize struct{ tokens, sequences, outputs int }
+type stepSize struct {
+	tokens, sequences, outputs int
+	far                        bool // see Backend.far
+}
 
 // recorded is what is known of the decode steps of a size.
 type recorded struct {
@@ -256,7 +259,7 @@ func (b *Backend) choose() error {
 		}
 		g.moved = st.moved
 	}
-	e, err := g.entry(stepSize{st.n, st.s, st.r})
+	e, err := g.entry(stepSize{st.n, st.s, st.r, b.far()})
 	if err != nil {
 		return err
 	}

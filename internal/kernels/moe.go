@@ -132,11 +132,11 @@ func (c chip) moePlan(cols, width, shared, experts, topK int) (p moePlan, ok boo
 	if p.enter, ok = c.gemvPlan(cols); !ok {
 		return p, false
 	}
+	p.enter = p.enter.leave(shared, cols, c.processors)
 	p.up.slot = 2 * max(cols, shared)
 	besides := 2*(cols+shared) + 8 + 4*(2*mostChoices+2*experts)
-	const barrier = 8
-	p.up.slots = min(moeSlots, (min(c.shared-gemvReserved, ringBytes+besides)-besides)/(gemvWarps*(p.up.slot+barrier)))
-	p.up.shared = gemvWarps*p.up.slots*(p.up.slot+barrier) + besides
+	p.up.slots = min(moeSlots, max(expertRing/slotBytes(p.up.slot), moeLeast), (c.shared-gemvReserved-besides)/slotBytes(p.up.slot))
+	p.up.shared = p.up.slots*slotBytes(p.up.slot) + besides
 	p.down = c.downPlan(mixture{n: 1, topK: topK, experts: experts, in: cols, width: width, out: cols})
 	return p, p.up.slots >= moeLeast && p.down.slots >= 2
 }
