@@ -86,6 +86,29 @@ func TestLate(t *testing.T) {
 	}
 }
 
+// TestPinnedAddress: kernels reach pinned memory at its address, unless it may have
+// another one for them.
+func TestPinnedAddress(t *testing.T) {
+	f := cudatest.New(t, cudatest.Config{})
+	f.Kernel("add", []int{8, 4}, func(c *cudatest.Call) { c.Memory(c.Ptr(0), 1)[0] += byte(c.Int32(1)) })
+	d := f.Device(t)
+	defer d.Close()
+	_, s, k := load(t, d, "add")
+	h, combined, registered := must(d.AllocHost(16, false)), must(d.AllocHost(16, true)), must(d.Register(make([]byte, 16), false))
+	if err := errors.Join(s.Launch(k, cuda.Launch{}, new(cuda.Args).Ptr(h.Ptr()+3).Int32(5)), s.Synchronize()); err != nil || h.Bytes()[3] != 5 {
+		t.Errorf("got %v, %v; want 5 in byte 3", h.Bytes(), err)
+	}
+	if combined.Ptr() != 0 || registered.Ptr() != 0 {
+		t.Errorf("got addresses %x and %x of memory that combines writes and that was registered, want none", combined.Ptr(), registered.Ptr())
+	}
+	if err := h.Close(); err != nil || h.Ptr() != 0 {
+		t.Errorf("got %v, and the address %x after Close", err, h.Ptr())
+	}
+	if err := errors.Join(combined.Close(), registered.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
 // testCopies sends bytes along every way there is, on any device.
 func testCopies(t *testing.T, d *cuda.Device, s *cuda.Stream) {
 	t.Helper()

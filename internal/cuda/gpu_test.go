@@ -319,6 +319,26 @@ func TestGPULaunchAttributes(t *testing.T) {
 	}
 }
 
+// TestGPUPinned: kernels find pinned memory where Ptr says, and what they write to
+// it is seen behind an event.
+func TestGPUPinned(t *testing.T) {
+	_, d := gpu(t)
+	add, s, h, e := kernels(t, d)("add"), must(d.NewStream(0)), must(d.AllocHost(8192, false)), must(d.NewEvent(false))
+	values := cuda.View[float32](h.Bytes())
+	for i := range values[:1024] {
+		values[i] = float32(i)
+	}
+	args := new(cuda.Args).Ptr(h.Ptr() + 4096).Ptr(h.Ptr()).Ptr(h.Ptr()).Int(1024)
+	if err := errors.Join(s.Launch(add, cuda.Launch{Grid: cuda.Dim{X: 8}, Block: cuda.Dim{X: 128}}, args), e.Record(s), e.Synchronize()); err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range values[1024:] {
+		if v != float32(2*i) {
+			t.Fatalf("element %d is %g, want %d", i, v, 2*i)
+		}
+	}
+}
+
 func TestGPUSharedMemory(t *testing.T) {
 	_, d := gpu(t)
 	k, s, out := kernels(t, d)("sevens"), must(d.NewStream(0)), must(d.Alloc(4))

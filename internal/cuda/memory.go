@@ -50,6 +50,7 @@ type Pinned struct {
 	object
 	mem        []byte
 	registered bool
+	shared     bool // the device has it at the host's address
 }
 
 // Flags of pinned memory.
@@ -75,7 +76,7 @@ func (d *Device) AllocHost(n int, writeCombined bool) (*Pinned, error) {
 	if err := d.call(cuMemHostAlloc, uintptr(unsafe.Pointer(&p)), uintptr(n), flags); err != nil {
 		return nil, explain(err, "wanted %s of pinned host memory", bytes(uint64(n)))
 	}
-	h := &Pinned{mem: unsafe.Slice(p, n)}
+	h := &Pinned{mem: unsafe.Slice(p, n), shared: !writeCombined}
 	d.adopt(&h.object, "pinned memory", uintptr(unsafe.Pointer(p)), h)
 	return h, nil
 }
@@ -101,6 +102,18 @@ func (d *Device) Register(mem []byte, readOnly bool) (*Pinned, error) {
 
 // Bytes returns the memory; nil after Close.
 func (p *Pinned) Bytes() []byte { return p.mem }
+
+// Ptr returns the address at which kernels find the memory: the host's, since
+// there is one address space for all. Memory that was registered or combines
+// writes may lie elsewhere for a device; it has none, 0, and neither has any
+// after Close. What a kernel has written is seen here when the stream, or an
+// event after the kernel, is done.
+func (p *Pinned) Ptr() DevicePtr {
+	if !p.shared {
+		return 0
+	}
+	return DevicePtr(p.handle)
+}
 
 // Size returns the number of bytes; 0 after Close.
 func (p *Pinned) Size() int { return len(p.mem) }

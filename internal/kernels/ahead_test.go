@@ -173,15 +173,24 @@ func TestAheadOfCollect(t *testing.T) {
 // TestFaultsAhead: a device that fails while a step runs ahead reports it with
 // the next call that can, and Collect hands out nothing.
 func TestFaultsAhead(t *testing.T) {
-	for _, call := range []string{"cuEventSynchronize", "cuGraphLaunch", "cuMemcpyDtoHAsync_v2", "cuEventRecord", "cuMemcpyHtoDAsync_v2"} {
-		t.Run(call, func(t *testing.T) {
+	for _, c := range []struct {
+		call  string
+		after int
+	}{
+		{"cuEventSynchronize", 0},
+		{"cuGraphLaunch", 0},
+		{"cuEventRecord", 0},
+		{"cuLaunchKernelEx", 0}, // of the batch
+		{"cuLaunchKernelEx", 1}, // of the choice behind the graph
+	} {
+		t.Run(fmt.Sprint(c.call, c.after), func(t *testing.T) {
 			f := roomy(t)
 			f.AllowLeaks()
 			m := newTiny(t, onFake(t, f, Options{Act: ops.BF16}), 2)
 			m.decode(4, true)
 			m.begin(2, 1)
 			m.must(m.Sample(m.forward(), m.params))
-			f.Fail(call, 0, 700)
+			f.Fail(c.call, c.after, 700)
 			if err := m.another(); !errors.Is(err, cuda.ErrSticky) {
 				t.Errorf("got %v, want a fault of the device", err)
 			}

@@ -290,7 +290,8 @@ func TestAttendParameters(t *testing.T) {
 		{b.attention.decode[decodeShape{128, 8}], []int{int(unsafe.Sizeof(attendArgs{})), int(unsafe.Sizeof(metadata{}))}},
 		{b.attention.rows[decodeShape{128, 8}], []int{int(unsafe.Sizeof(attendArgs{})), int(unsafe.Sizeof(metadata{}))}},
 		{b.prompt.kernels[128], []int{int(unsafe.Sizeof(attendArgs{})), int(unsafe.Sizeof(metadata{}))}},
-		{b.sampler.kernel, []int{int(unsafe.Sizeof(sampleArgs{}))}},
+		{b.sampler.kernel, []int{int(unsafe.Sizeof(sampleArgs{})), int(unsafe.Sizeof(fewRows{}))}},
+		{b.sampler.greedy, []int{int(unsafe.Sizeof(sampleArgs{}))}},
 	} {
 		got, err := c.f.Parameters()
 		if errors.Is(err, cuda.ErrNotAvailable) {

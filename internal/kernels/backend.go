@@ -131,6 +131,9 @@ func (b *Backend) open() error {
 	if b.stream, err = b.dev.NewStream(0); err != nil {
 		return err
 	}
+	if b.step.load, err = b.kernel("embed", "load_batch"); err != nil {
+		return err
+	}
 	for _, f := range b.common() {
 		if err := f.open(b); err != nil {
 			return err

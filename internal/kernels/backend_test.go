@@ -218,7 +218,7 @@ func TestLaunches(t *testing.T) {
 			}
 		})
 	}
-	names := []string{"embed_bf16", "rotary_angles", "norm_f32_bf16", "append_bf16", "multiply_bf16", "gather_16"}
+	names := []string{"load_batch", "embed_bf16", "rotary_angles", "norm_f32_bf16", "append_bf16", "multiply_bf16", "gather_16"}
 	for _, name := range names {
 		watch(name)
 	}

@@ -20,8 +20,8 @@ type metadata struct {
 	counts                   cuda.DevicePtr // n, s, r, pages of a row
 }
 
-// step is the batch of the open step, here and on the device. All of it goes
-// to the device in one copy. Where things lie depends on the number of tokens
+// step is the batch of the open step, here and on the device, where a kernel
+// takes all of it at once. Where things lie depends on the number of tokens
 // rounded up to a power of two alone, so that steps of one size find them in
 // the same places.
 type step struct {
@@ -31,13 +31,14 @@ type step struct {
 	pieces   int // tokens that the longest piece of a sequence has in this step
 	metadata     // handed to kernels by value
 
+	load    *cuda.Function
 	buffer  *cuda.Buffer
 	staging [stagings]staging
 	next    int // staging to use
 	moved   int // times that memory which launches refer to was replaced: graphs are void then
 }
 
-// staging is host memory that a batch is copied from.
+// staging is host memory that the device reads a batch from.
 type staging struct {
 	memory *cuda.Pinned
 	copied *cuda.Event
@@ -161,8 +162,12 @@ func (b *Backend) upload(l layout, row int) error {
 		return err
 	}
 	st.fill(cuda.View[int32](g.memory.Bytes()), l, row)
-	if err := b.stream.Upload(st.buffer.Ptr(), g.memory, 0, 4*l.words); err != nil {
-		return err
+	const threads, words = 256, 4 // of a block, of a thread
+	n := (l.words + words - 1) / words
+	args := b.parameters().Ptr(st.buffer.Ptr()).Ptr(g.memory.Ptr()).Int(n)
+	b.launch(st.load, cuda.Dim{X: (n + threads - 1) / threads}, cuda.Dim{X: threads}, 0, args)
+	if b.err != nil {
+		return b.report()
 	}
 	return g.copied.Record(b.stream)
 }

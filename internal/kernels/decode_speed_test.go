@@ -86,6 +86,7 @@ type request struct {
 	*timer
 	geometry
 	seed     uint64
+	token    int32 // of the step
 	embed    ops.Tensor
 	weights  []requestLayer
 	last     *ops.Norm
@@ -119,7 +120,7 @@ func (g geometry) widths() (q, kv int) { return g.heads * g.dim, g.kvHeads * g.d
 
 func newRequest(t *testing.T, b *Backend, g geometry) *request {
 	t.Helper()
-	d := &request{timer: newTimer(t, b), geometry: g}
+	d := &request{timer: newTimer(t, b), geometry: g, token: 7}
 	hidden, dim, wide := g.hidden, g.dim, g.wide
 	q, kv := g.widths()
 	d.rotary = &ops.Rotary{InvFreq: ops.InverseFrequencies(1e4, dim/2), Scale: 1}
@@ -191,7 +192,7 @@ func (d *request) open(context int) {
 	d.Helper()
 	pages := ceil(context, d.page)
 	batch := &ops.Batch{
-		Tokens: []int32{7}, Positions: []int32{int32(context - 1)}, Start: []int32{0, 1},
+		Tokens: []int32{d.token}, Positions: []int32{int32(context - 1)}, Start: []int32{0, 1},
 		MaxPages: pages, Slots: []int32{0}, Outputs: []int32{0},
 	}
 	for i := range pages {
@@ -295,6 +296,7 @@ func (d *request) items() []item {
 		whole("and embedding, angles", layers+head+row, func() { d.start(); d.all(); d.end() }),
 		whole("and greedy choice", layers+head+row, func() { d.start(); d.all(); d.end(); d.choose() }),
 		item{"steps, seen from the host", layers + head + row, d.steps},
+		item{"steps that run ahead", layers + head + row, d.ahead},
 	)
 }
 
@@ -306,24 +308,68 @@ func (d *request) choose() { d.fail(d.launchSample(d.logits, 1)) }
 func (d *request) steps() time.Duration {
 	d.Helper()
 	var took []time.Duration
+	d.replayed(func() {
+		for i := range 25 {
+			from := time.Now()
+			d.queue()
+			d.must(ops.Sample(d, d.results, d.logits, d.sampling))
+			if i >= 5 {
+				took = append(took, time.Since(from))
+			}
+		}
+	})
+	return median(took)
+}
+
+// ahead returns the time from a token on the host to the next, where each step is
+// queued before the token that it begins with is known, as the engine does it: the
+// median of steps that are graphs.
+func (d *request) ahead() time.Duration {
+	d.Helper()
+	var took []time.Duration
+	d.replayed(func() {
+		var last time.Time
+		for i := range 45 {
+			if i > 0 {
+				d.token = ops.Chosen(0)
+			}
+			d.queue()
+			d.Launch()
+			if i > 0 {
+				d.must(d.Collect(d.results))
+			}
+			now := time.Now()
+			if i >= 5 {
+				took = append(took, now.Sub(last))
+			}
+			last = now
+			d.must(d.Sample(d.logits, d.sampling))
+		}
+		d.must(d.Collect(d.results))
+		d.token = 7
+	})
+	return median(took)
+}
+
+// queue puts a step into the stream, up to its logits.
+func (d *request) queue() {
+	d.Helper()
+	d.open(576)
+	d.start()
+	d.all()
+	d.end()
+}
+
+// replayed runs steps that become graphs.
+func (d *request) replayed(run func()) {
+	d.Helper()
 	d.opt.Eager = false
 	d.step.moved++ // graphs of other kernels are void
-	defer func() { d.opt.Eager = true }()
-	for i := range 25 {
-		from := time.Now()
-		d.open(576)
-		d.start()
-		d.all()
-		d.end()
-		d.must(ops.Sample(d, d.results, d.logits, d.sampling))
-		if i >= 5 {
-			took = append(took, time.Since(from))
-		}
-	}
+	run()
+	d.opt.Eager = true
 	if err := d.graphs.err; err != nil {
 		d.Fatal(err)
 	}
-	return median(took)
 }
 
 // ---- ways to compute it ----

@@ -148,7 +148,8 @@ func onFake(t testing.TB, f *cudatest.Fake, opt Options) *Backend {
 	return opened(t, f.Device(t), opt)
 }
 
-// registerAll registers all kernels of the images.
+// registerAll registers all kernels of the images, which do nothing, but for the one
+// that loads the batch.
 func registerAll(t testing.TB, f *cudatest.Fake) {
 	t.Helper()
 	entries, err := files.ReadDir("images")
@@ -164,6 +165,10 @@ func registerAll(t testing.TB, f *cudatest.Fake) {
 			f.Kernel(name, nil, nil)
 		}
 	}
+	f.Kernel("load_batch", []int{8, 8, 4}, func(c *cudatest.Call) {
+		n := 16 * int(c.Int32(2))
+		copy(c.Memory(c.Ptr(0), n), c.Memory(c.Ptr(1), n))
+	})
 }
 
 // section begins the name of a section of code, one a kernel.

@@ -26,10 +26,18 @@
 // Sums of probabilities are off by some 1e-7 of the total, so that a token whose
 // rank puts it that close to TopP may be kept here and not on the CPU. Noisy
 // values that float32 cannot tell apart are compared in float64.
+//
+// greedy: the same where every row wants its most likely token and nothing else.
+// One pass by rows·blocks blocks of 512 threads, of which none waits for others:
+// the last of a row to arrive joins what all of them found.
+//
+// Results go to device memory, where the next step finds its tokens, and straight
+// to the host's. Both kernels stand between the logits and the next step, with
+// nothing but launches around them: a copy there would cost more than it moves.
 #include "common.cuh"
 #include "philox.cuh"
 
-constexpr int THREADS = 512, DIGITS = 2048, LISTED = 64;
+constexpr int THREADS = 512, DIGITS = 2048, LISTED = 64, FEW = 64;
 
 // Row is samplingRow in sample.go.
 struct Row {
@@ -40,6 +48,11 @@ struct Row {
     int allowed;           // where in the masks, -1: every token is
 };
 
+// Few holds the rows of a launch that has no more than these.
+struct Few {
+    Row rows[FEW];
+};
+
 // Edit is samplingEdit in sample.go.
 struct Edit {
     int id;
@@ -47,7 +60,7 @@ struct Edit {
 };
 
 // Result is samplingResult in sample.go.
-struct Result {
+struct __align__(16) Result {
     int id, invalid;
     float log_prob, norm;
 };
@@ -72,10 +85,11 @@ struct Workspace {
 // Sample is sampleArgs in sample.go.
 struct Sample {
     float *logits;
-    const Row *rows;
+    const Row *rows; // null: they are in Few
     Edit *edits;
     const uint32_t *masks; // a bit for each token
     Result *results;
+    Result *host;       // the same in host memory, as are the lists
     int *top_ids;       // [rows, LISTED]
     float *top_logs;    // [rows, LISTED]
     Workspace *groups;  // [groups]
@@ -451,8 +465,7 @@ __device__ __noinline__ int first_allowed(const Values &values) {
     return 0;
 }
 
-__device__ __forceinline__ Result sample_row(Group &g, int number) {
-    const Row row = g.a.rows[number];
+__device__ __forceinline__ Result sample_row(Group &g, const Row &row, int number) {
     float *logits = g.a.logits + (long long)number * g.a.stride;
     const Values raw = {logits, nullptr, g.a.vocab, 0.f, 0.f};
     Summary top = largest(g, raw);
@@ -471,18 +484,129 @@ __device__ __forceinline__ Result sample_row(Group &g, int number) {
     return r;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 2) sample(Sample a) {
+__device__ __forceinline__ void store(const Sample &a, int row, const Result &r) {
+    a.results[row] = r;
+    a.host[row] = r;
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 2) sample(const __grid_constant__ Sample a, const __grid_constant__ Few few) {
     __shared__ Summary scratch[THREADS / 32];
     __shared__ unsigned int digits[DIGITS];
     __shared__ int chosen[THREADS / 32];
+    dependency_launch();
     dependency_wait();
     const int group = blockIdx.x / a.blocks;
     Group g = {a, a.groups + group, a.summaries + 2ll * group * a.blocks, scratch, digits, chosen, (int)blockIdx.x % a.blocks, 0, 0};
-    for (int row = group; row < a.count; row += a.group_count) {
-        const Result r = sample_row(g, row);
-        if (g.block == 0 && threadIdx.x == 0) a.results[row] = r;
+    for (int number = group; number < a.count; number += a.group_count) {
+        const Row row = a.rows ? a.rows[number] : few.rows[number];
+        const Result r = sample_row(g, row, number);
+        if (g.block == 0 && threadIdx.x == 0) store(a, number, r);
     }
     if (g.selections == 0) return;
     g.meet();
     for (int i = g.block * THREADS + threadIdx.x; i < 3 * DIGITS; i += a.blocks * THREADS) g.at->digits[i / DIGITS][i % DIGITS] = 0;
+}
+
+// ---- greedy ----
+
+// Most is what is known of a share of a row: the first of the largest values, and
+// Σ exp relative to it, which is NaN where a value is.
+struct Most {
+    float value, sum;
+    int id, unused;
+
+    __device__ __forceinline__ float base() const { return value == minus_infinity() ? 0.f : value; }
+};
+
+constexpr int AHEAD = 4; // loads of a thread that are under way together
+
+// look finds the Most of a thread's share of a row.
+__device__ __forceinline__ Most look(const Values &values, int first, int step) {
+    Most m = {minus_infinity(), 0.f, NOBODY, 0};
+    for (; first < values.vocab; first += AHEAD * step) {
+        float v[AHEAD][4];
+#pragma unroll
+        for (int j = 0; j < AHEAD; j++)
+            if (first + j * step < values.vocab) values.load(first + j * step, v[j]);
+#pragma unroll
+        for (int j = 0; j < AHEAD; j++) {
+            const int i = first + j * step;
+            if (i >= values.vocab) break;
+            const float most = fmaxf(fmaxf(v[j][0], v[j][1]), fmaxf(v[j][2], v[j][3]));
+            if (most > m.value) {
+                m.sum *= expf(m.value - most); // of 0 values, or of -inf alone, 0
+                m.value = most;
+                m.id = i + (v[j][0] == most ? 0 : v[j][1] == most ? 1 : v[j][2] == most ? 2 : 3);
+            }
+#pragma unroll
+            for (int k = 0; k < 4; k++) m.sum += expf(v[j][k] - m.base());
+        }
+    }
+    return m;
+}
+
+// join makes one of what the threads of a block have; all get it.
+__device__ __forceinline__ Most join(const Most &m, float (&scratch)[3][32]) {
+    Most r = {block_max(m.value, scratch[0]), 0.f, NOBODY, 0};
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+    int id = m.value == r.value ? m.id : NOBODY;
+    float sum = warp_sum(m.sum * expf(m.value - r.base()));
+#pragma unroll
+    for (int k = 16; k; k >>= 1) id = min(id, __shfl_xor_sync(0xffffffffu, id, k));
+    if (lane == 0) scratch[1][warp] = sum, scratch[2][warp] = __int_as_float(id);
+    __syncthreads();
+    r.sum = warp_sum(lane < THREADS / 32 ? scratch[1][lane] : 0.f);
+    id = lane < THREADS / 32 ? __float_as_int(scratch[2][lane]) : NOBODY;
+#pragma unroll
+    for (int k = 16; k; k >>= 1) id = min(id, __shfl_xor_sync(0xffffffffu, id, k));
+    r.id = id;
+    return r;
+}
+
+// last leaves what a block has found for the one of its row that arrives last,
+// and reports whether this is it.
+__device__ __forceinline__ bool last(const Sample &a, Workspace *at, Most *places, int block, const Most &m) {
+    __shared__ int arrived;
+    if (threadIdx.x == 0) {
+        __stcg((float4 *)(places + block), make_float4(m.value, m.sum, __int_as_float(m.id), 0.f));
+        __threadfence();
+        arrived = atomicAdd(&at->arrived, 1u);
+        __threadfence();
+    }
+    __syncthreads();
+    return arrived == a.blocks - 1;
+}
+
+// gather returns what the blocks of a row have left, a thread's part of it.
+__device__ __forceinline__ Most gather(const Sample &a, const Most *places) {
+    Most m = {minus_infinity(), 0.f, NOBODY, 0};
+    for (int i = threadIdx.x; i < a.blocks; i += THREADS) {
+        const float4 f = __ldcg((const float4 *)(places + i));
+        const Most o = {f.x, f.y, __float_as_int(f.z), 0};
+        const bool better = o.value > m.value || (o.value == m.value && o.id < m.id);
+        const Most &top = better ? o : m;
+        const float base = top.base();
+        m = {top.value, m.sum * expf(m.value - base) + o.sum * expf(o.value - base), top.id, 0};
+    }
+    return m;
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 2) greedy(const __grid_constant__ Sample a) {
+    __shared__ float scratch[3][32];
+    dependency_launch();
+    dependency_wait();
+    const int row = blockIdx.x / a.blocks, block = blockIdx.x % a.blocks;
+    const Values values = {a.logits + (long long)row * a.stride, nullptr, a.vocab, 0.f, 0.f};
+    Most m = join(look(values, 4 * (block * THREADS + (int)threadIdx.x), 4 * a.blocks * THREADS), scratch);
+    if (a.blocks > 1) {
+        Workspace *at = a.groups + row;
+        Most *places = (Most *)a.summaries + (long long)row * a.blocks;
+        if (!last(a, at, places, block, m)) return;
+        m = join(gather(a, places), scratch);
+        if (threadIdx.x == 0) at->arrived = 0;
+    }
+    if (threadIdx.x != 0) return;
+    const float norm = m.value + logf(m.sum);
+    const bool invalid = m.sum != m.sum || isinf(m.value);
+    store(a, row, invalid ? Result{0, 1, 0.f, norm} : Result{m.id, 0, m.value - norm, norm});
 }

@@ -12,22 +12,25 @@ import (
 	"github.com/godwit-llm/godwit/internal/ops"
 )
 
-// sampler holds the kernel of sample.cu and what it works on. Buffers grow when
+// sampler holds the kernels of sample.cu and what they work on. Buffers grow when
 // a batch has more rows, edits or masks than any before it.
 type sampler struct {
 	kernel   *cuda.Function
-	resident int // blocks that the device holds at the same time
+	greedy   *cuda.Function
+	resident int // blocks of either that the device holds at the same time
 	rows     int // room
 	edits    int // room
 	words    int // room, of masks
 
 	input    *cuda.Buffer // samplingRow[rows], samplingEdit[edits], uint32[words]
-	output   *cuda.Buffer // samplingResult[rows], ids[rows, listed], logs[rows, listed]
+	output   *cuda.Buffer // samplingResult[rows]
 	groups   *cuda.Buffer // workspaces and summaries
 	staging  *cuda.Pinned // of input
-	returned *cuda.Pinned // of output
+	returned *cuda.Pinned // samplingResult[rows], ids[rows, listed], logs[rows, listed]: kernels write here
 
 	// The choice that is under way, or was the last.
+	few   fewRows       // its rows, where they are no more
+	plain bool          // all rows are greedy, and want nothing else
 	done  *cuda.Event   // the results have arrived
 	away  bool          // they have not been collected
 	tops  []int         // [rows of it] most likely tokens to report
@@ -39,9 +42,11 @@ type sampler struct {
 const (
 	sampleThreads  = 512
 	listed         = 64                       // most likely tokens that a row can report
+	sampleFew      = 64                       // rows that travel with the launch
 	workspaceBytes = 16 + 8*listed + 3*4*2048 // of a group
 	summaryBytes   = 32
 	sampleShare    = 8 * sampleThreads // tokens a block takes at least
+	greedyShare    = 4 * sampleThreads // the same where there is one pass
 )
 
 // samplingRow is Row in sample.cu.
@@ -52,6 +57,9 @@ type samplingRow struct {
 	edits, editCount          int32
 	allowed                   int32
 }
+
+// fewRows is Few in sample.cu.
+type fewRows [sampleFew]samplingRow
 
 // samplingEdit is Edit in sample.cu.
 type samplingEdit struct {
@@ -70,7 +78,7 @@ type samplingResult struct {
 // sampleArgs is Sample in sample.cu.
 type sampleArgs struct {
 	logits, rows, edits, masks        cuda.DevicePtr
-	results                           cuda.DevicePtr
+	results, host                     cuda.DevicePtr
 	topIDs, topLogs                   cuda.DevicePtr
 	groups, summaries                 cuda.DevicePtr
 	stride, count, vocab, blocks, all int32
@@ -86,6 +94,9 @@ const (
 func (k *sampler) open(b *Backend) error {
 	var err error
 	if k.kernel, err = b.kernel("sample", "sample"); err != nil {
+		return err
+	}
+	if k.greedy, err = b.kernel("sample", "greedy"); err != nil {
 		return err
 	}
 	blocks, err := k.kernel.Occupancy(sampleThreads, 0)
@@ -132,8 +143,8 @@ func (k *sampler) free() error {
 }
 
 // Sample chooses on the device, where the next step finds the ids, and has the
-// results copied to the host. It waits only where a row asks for more than 64 of
-// the most likely tokens, which are looked for on the host.
+// kernel write the results to the host's memory. It waits only where a row asks
+// for more than 64 of the most likely tokens, which are looked for on the host.
 func (b *Backend) Sample(logits ops.Tensor, params []ops.Sampling) error {
 	b.settle()
 	k := &b.sampler
@@ -180,56 +191,85 @@ func (b *Backend) Collect(results []ops.Sampled) error {
 	return nil
 }
 
-// sample queues the draw of all rows.
+// sample queues the draw of all rows. What a launch can carry is not copied ahead
+// of it: between the logits and the choice, a copy is time that the step takes.
 func (b *Backend) sample(logits ops.Tensor, params []ops.Sampling) error {
 	k := &b.sampler
-	edits, words, lists := 0, 0, false
+	edits, words := 0, 0
+	k.plain = true
 	for i := range params {
 		edits += len(params[i].Edits)
 		words += len(params[i].Allowed)
-		lists = lists || params[i].Top > 0
+		k.plain = k.plain && greedy(&params[i])
 	}
 	if err := b.reserveSampling(len(params), edits, words); err != nil {
 		return err
 	}
-	k.fill(params)
-	for _, part := range []struct{ at, bytes int }{{0, len(params) * rowBytes}, {k.editsAt(), edits * editBytes}, {k.masksAt(), 4 * words}} {
-		if part.bytes == 0 {
-			continue
-		}
-		if err := b.stream.Upload(k.input.Ptr()+cuda.DevicePtr(part.at), k.staging, part.at, part.bytes); err != nil {
+	if !k.plain {
+		if err := k.upload(b.stream, params, edits, words); err != nil {
 			return err
 		}
 	}
-	if err := b.launchSample(logits, len(params)); err != nil {
-		return err
-	}
-	return k.download(b.stream, len(params), lists)
+	return b.launchSample(logits, len(params))
 }
 
+// greedy reports whether a row wants its most likely token and nothing else of the
+// device.
+func greedy(p *ops.Sampling) bool {
+	return p.Temperature <= 0 && !p.Score && len(p.Edits) == 0 && p.Allowed == nil && (p.Top <= 0 || p.Top > listed)
+}
+
+// upload queues the copy of what the rows ask for, but for a few rows themselves.
+func (k *sampler) upload(s *cuda.Stream, params []ops.Sampling, edits, words int) error {
+	k.fill(params)
+	rows := len(params)
+	if rows <= sampleFew {
+		rows = 0
+	}
+	for _, part := range []struct{ at, bytes int }{{0, rows * rowBytes}, {k.editsAt(), edits * editBytes}, {k.masksAt(), 4 * words}} {
+		if err := s.Upload(k.input.Ptr()+cuda.DevicePtr(part.at), k.staging, part.at, part.bytes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// launchSample launches the choice for rows that were filled in.
 func (b *Backend) launchSample(logits ops.Tensor, rows int) error {
 	if b.err != nil {
 		return nil // reported by the caller
 	}
 	k := &b.sampler
-	blocks, groups := sampleGrid(rows, logits.Cols, k.resident)
-	out := k.output.Ptr()
-	p := cuda.Struct(b.parameters(), sampleArgs{
-		logits: address(logits), rows: k.input.Ptr(), edits: k.input.Ptr() + cuda.DevicePtr(k.editsAt()), masks: k.input.Ptr() + cuda.DevicePtr(k.masksAt()),
-		results: out, topIDs: out + cuda.DevicePtr(k.idsAt()), topLogs: out + cuda.DevicePtr(k.logsAt()),
+	share := sampleShare
+	if k.plain {
+		share = greedyShare
+	}
+	blocks, groups := sampleGrid(rows, logits.Cols, k.resident, share)
+	in, host := k.input.Ptr(), k.returned.Ptr()
+	args := sampleArgs{
+		logits: address(logits), edits: in + cuda.DevicePtr(k.editsAt()), masks: in + cuda.DevicePtr(k.masksAt()),
+		results: k.output.Ptr(), host: host, topIDs: host + cuda.DevicePtr(k.idsAt()), topLogs: host + cuda.DevicePtr(k.logsAt()),
 		groups: k.groups.Ptr(), summaries: k.groups.Ptr() + cuda.DevicePtr(k.resident*workspaceBytes),
 		stride: int32(logits.Stride), count: int32(rows), vocab: int32(logits.Cols), blocks: int32(blocks), all: int32(groups),
-	})
+	}
+	if rows > sampleFew {
+		args.rows = in
+	}
+	if k.plain {
+		b.launch(k.greedy, cuda.Dim{X: blocks * rows}, cuda.Dim{X: sampleThreads}, 0, cuda.Struct(b.parameters(), args))
+		return nil
+	}
 	// The blocks of a group wait for each other, so all must be on the device.
-	l := cuda.Launch{Grid: cuda.Dim{X: blocks * groups}, Block: cuda.Dim{X: sampleThreads}, Cooperative: true}
-	return b.stream.Launch(k.kernel, l, p)
+	l := cuda.Launch{Grid: cuda.Dim{X: blocks * groups}, Block: cuda.Dim{X: sampleThreads}, Cooperative: true, Overlap: true}
+	b.start(k.kernel, l, cuda.Struct(cuda.Struct(b.parameters(), args), k.few))
+	return nil
 }
 
-// sampleGrid returns the number of blocks that share a row and the number of
-// rows at work at the same time.
-func sampleGrid(rows, vocab, resident int) (blocks, groups int) {
+// sampleGrid returns the number of blocks that share a row, each of which takes
+// share tokens at least, and the number of rows at work at the same time.
+func sampleGrid(rows, vocab, resident, share int) (blocks, groups int) {
 	groups = min(rows, resident)
-	blocks = min((vocab+sampleShare-1)/sampleShare, resident/groups)
+	blocks = min((vocab+share-1)/share, resident/groups)
 	return max(blocks, 1), groups
 }
 
@@ -237,7 +277,7 @@ func sampleGrid(rows, vocab, resident int) (blocks, groups int) {
 func (k *sampler) editsAt() int { return k.rows * rowBytes }
 func (k *sampler) masksAt() int { return k.editsAt() + k.edits*editBytes }
 
-// Where the lists of the most likely tokens lie in the output.
+// Where the lists of the most likely tokens lie behind the results on the host.
 func (k *sampler) idsAt() int  { return k.rows * resultBytes }
 func (k *sampler) logsAt() int { return k.rows * (resultBytes + 4*listed) }
 
@@ -269,28 +309,31 @@ func (b *Backend) reserveSampling(rows, edits, words int) error {
 	if words > k.words {
 		k.words = roomFor(words, 4096)
 	}
-	in, out := k.masksAt()+4*k.words, k.rows*(resultBytes+8*listed)
+	in, results := k.masksAt()+4*k.words, k.rows*resultBytes
 	var err error
 	if k.input, err = b.dev.Alloc(in); err != nil {
 		return fmt.Errorf("kernels: sampling of %d rows: %w", k.rows, err)
 	}
-	if k.output, err = b.dev.Alloc(out); err != nil {
+	if k.output, err = b.dev.Alloc(results); err != nil {
 		return fmt.Errorf("kernels: sampling of %d rows: %w", k.rows, err)
 	}
 	if k.staging, err = b.dev.AllocHost(in, false); err != nil {
 		return err
 	}
-	k.returned, err = b.dev.AllocHost(out, false)
+	k.returned, err = b.dev.AllocHost(results+k.rows*8*listed, false)
 	return err
 }
 
 // roomFor rounds up to a power of two, at least least.
 func roomFor(n, least int) int { return max(least, 1<<bits.Len(uint(max(n, 1)-1))) }
 
-// fill writes the batch's wishes into the staging memory.
+// fill writes the batch's wishes to where they are copied from.
 func (k *sampler) fill(params []ops.Sampling) {
 	memory := k.staging.Bytes()
-	rows := viewOf[samplingRow](memory, k.rows)
+	rows := k.few[:]
+	if len(params) > sampleFew {
+		rows = viewOf[samplingRow](memory, k.rows)
+	}
 	edits := viewOf[samplingEdit](memory[k.editsAt():], k.edits)
 	n, words := 0, 0
 	for i := range params {
@@ -329,20 +372,7 @@ func rowOf(p *ops.Sampling) samplingRow {
 	return r
 }
 
-// download queues the copy of the results.
-func (k *sampler) download(s *cuda.Stream, rows int, lists bool) error {
-	if err := s.Download(k.returned, 0, k.output.Ptr(), rows*resultBytes); err != nil || !lists {
-		return err
-	}
-	for _, at := range []int{k.idsAt(), k.logsAt()} {
-		if err := s.Download(k.returned, at, k.output.Ptr()+cuda.DevicePtr(at), rows*4*listed); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// collect converts what the device returned.
+// collect converts what the device has written.
 func (k *sampler) collect(results []ops.Sampled) {
 	if len(k.tops) == 0 {
 		return

@@ -18,21 +18,22 @@ func newRand() *rand.Rand { return rand.New(rand.NewPCG(3, 4)) }
 
 // TestSampleGrid: the blocks of all groups fit on the device together.
 func TestSampleGrid(t *testing.T) {
-	for _, c := range []struct{ rows, vocab, resident, blocks, groups int }{
-		{1, 48, 264, 1, 1},
-		{1, 131072, 264, 32, 1},
-		{1, 256000, 264, 63, 1},
-		{64, 256000, 264, 4, 64},
-		{300, 131072, 264, 1, 264},
-		{1, 256000, 1, 1, 1},
+	for _, c := range []struct{ rows, vocab, resident, share, blocks, groups int }{
+		{1, 48, 264, sampleShare, 1, 1},
+		{1, 131072, 264, sampleShare, 32, 1},
+		{1, 256000, 264, sampleShare, 63, 1},
+		{1, 256000, 264, greedyShare, 125, 1},
+		{64, 256000, 264, sampleShare, 4, 64},
+		{300, 131072, 264, sampleShare, 1, 264},
+		{1, 256000, 1, sampleShare, 1, 1},
 	} {
-		if blocks, groups := sampleGrid(c.rows, c.vocab, c.resident); blocks != c.blocks || groups != c.groups {
+		if blocks, groups := sampleGrid(c.rows, c.vocab, c.resident, c.share); blocks != c.blocks || groups != c.groups {
 			t.Errorf("%d rows of %d on %d: got %d blocks in %d groups, want %d in %d", c.rows, c.vocab, c.resident, blocks, groups, c.blocks, c.groups)
 		}
 	}
 	for resident := 1; resident < 300; resident++ {
 		for rows := 1; rows < 600; rows += 7 {
-			if blocks, groups := sampleGrid(rows, 1<<18, resident); blocks*groups > resident || blocks < 1 || groups < 1 {
+			if blocks, groups := sampleGrid(rows, 1<<18, resident, greedyShare); blocks*groups > resident || blocks < 1 || groups < 1 {
 				t.Fatalf("%d rows on %d: %d blocks in %d groups", rows, resident, blocks, groups)
 			}
 		}
@@ -180,38 +181,50 @@ func (c *comparison) sameSample(name string, got, want ops.Sampled) {
 	}
 }
 
-// TestSampleLaunch: rows and edits arrive where the kernel looks for them, and
-// what it leaves comes back.
+// TestSampleLaunch: rows, edits and masks arrive where the kernel looks for them,
+// be there few rows or many, and what it leaves comes back.
 func TestSampleLaunch(t *testing.T) {
+	for _, n := range []int{3, sampleFew, sampleFew + 1} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) { testSampleLaunch(t, n) })
+	}
+}
+
+func testSampleLaunch(t *testing.T, n int) {
 	f := roomy(t)
 	registerAll(t, f)
 	const vocab = 100
-	params := []ops.Sampling{
+	params := make([]ops.Sampling, n)
+	copy(params, []ops.Sampling{
 		{Temperature: 1, Seed: 7, Edits: []ops.Edit{{ID: 4, Scale: 2, Offset: 3}, {ID: 9, Scale: 1}}},
 		{Top: 2, MinP: 1, Allowed: []uint32{1, 2, 3, 4}},
 		{Score: true, Target: 5, Edits: []ops.Edit{{ID: 1, Scale: 1, Offset: 8}}, Allowed: []uint32{5, 6, 7, 8}},
-	}
+	})
 	var rows []samplingRow
 	var edits []samplingEdit
 	var masks []uint32
-	f.Kernel("sample", []int{int(unsafe.Sizeof(sampleArgs{}))}, func(c *cudatest.Call) {
+	sizes := []int{int(unsafe.Sizeof(sampleArgs{})), int(unsafe.Sizeof(fewRows{}))}
+	f.Kernel("sample", sizes, func(c *cudatest.Call) {
 		a := *(*sampleArgs)(unsafe.Pointer(&c.Bytes(0)[0]))
-		if !c.Cooperative || c.Grid[0] != int(a.blocks*a.all) || a.count != 3 || a.vocab != vocab {
+		if !c.Cooperative || c.Grid[0] != int(a.blocks*a.all) || int(a.count) != n || a.vocab != vocab || (a.rows == 0) != (n <= sampleFew) {
 			t.Errorf("launched %+v with %+v", c, a)
 		}
-		rows = slices.Clone(viewOf[samplingRow](c.Memory(a.rows, 3*rowBytes), 3))
+		memory := c.Bytes(1)
+		if a.rows != 0 {
+			memory = c.Memory(a.rows, n*rowBytes)
+		}
+		rows = slices.Clone(viewOf[samplingRow](memory, 3))
 		edits = slices.Clone(viewOf[samplingEdit](c.Memory(a.edits, 3*editBytes), 3))
 		masks = slices.Clone(viewOf[uint32](c.Memory(a.masks, 8*4), 8))
-		copy(viewOf[samplingResult](c.Memory(a.results, 3*resultBytes), 3), []samplingResult{{id: 11}, {id: 12, logProb: -2}, {invalid: 1}})
+		copy(viewOf[samplingResult](c.Memory(a.host, 3*resultBytes), 3), []samplingResult{{id: 11}, {id: 12, logProb: -2}, {invalid: 1}})
 		copy(viewOf[int32](c.Memory(a.topIDs, 3*4*listed), 3*listed)[listed:], []int32{12, 13})
 		copy(viewOf[float32](c.Memory(a.topLogs, 3*4*listed), 3*listed)[listed:], []float32{-2, -3})
 	})
 	b := opened(t, f.Device(t), Options{Act: ops.BF16})
-	logits, err := b.Float(3, vocab)
+	logits, err := b.Float(n, vocab)
 	if err != nil {
 		t.Fatal(err)
 	}
-	results := make([]ops.Sampled, 3)
+	results := make([]ops.Sampled, n)
 	if err := ops.Sample(b, results, logits, params); err != nil {
 		t.Fatal(err)
 	}
@@ -225,8 +238,84 @@ func TestSampleLaunch(t *testing.T) {
 		t.Errorf("masks: got %v for %+v, want %v", masks, rows, want)
 	}
 	want := "[{11 false 0 [] []} {12 false -2 [12 13] [-2 -3]} {0 true 0 [] []}]"
-	if got := fmt.Sprint(results); got != want {
+	if got := fmt.Sprint(results[:3]); got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestGreedyLikeCPU: rows that want nothing but their most likely token get that of
+// the CPU, the first of equals, whether a row has a block or many, and though
+// there is more of nothing than of anything.
+func TestGreedyLikeCPU(t *testing.T) {
+	c := compareWithCPU(t, ops.F32)
+	type load struct{ vocab, rows int }
+	cases := []load{{1, 3}, {48, 700}, {2053, 65}, {4099, 3}, {32003, 1}, {131072, 8}, {256000, 1}, {256000, 130}}
+	if emulating && !*allCases {
+		cases = []load{{1, 3}, {48, 20}, {2053, 9}, {4099, 3}, {32003, 1}}
+	}
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	for _, v := range cases {
+		logits, err := c.Float(v.rows, v.vocab)
+		c.must(err)
+		host, err := c.cpu.Float(v.rows, v.vocab)
+		c.must(err)
+		values := c.normal(v.rows * v.vocab)
+		for r := range v.rows {
+			row := values[r*v.vocab : (r+1)*v.vocab]
+			one := &row[c.rng.IntN(v.vocab)]
+			switch r % 9 {
+			case 1: // equals
+				for i := range row {
+					row[i] = float32(c.rng.IntN(4))
+				}
+			case 2:
+				*one = nan
+			case 3:
+				*one = inf
+			case 4, 5, 6: // nothing, but for one
+				for i := range row {
+					row[i] = -inf
+				}
+				*one = [3]float32{-3, -inf, nan}[r%9-4]
+			}
+		}
+		c.must(c.Write(logits, values))
+		copyTo(host, values)
+		c.rows(v.rows)
+		got, want := make([]ops.Sampled, v.rows), make([]ops.Sampled, v.rows)
+		c.must(ops.Sample(c, got, logits, make([]ops.Sampling, v.rows)))
+		c.must(ops.Sample(c.cpu, want, host, make([]ops.Sampling, v.rows)))
+		for r := range got {
+			c.sameSample(fmt.Sprintf("vocabulary %d, row %d of %d", v.vocab, r, v.rows), got[r], want[r])
+		}
+	}
+}
+
+// TestChoicesAreNotCopied: where no row has edits or a mask, the launch carries what
+// the rows ask for, and its kernel writes the results where they are wanted.
+func TestChoicesAreNotCopied(t *testing.T) {
+	f := roomy(t)
+	m := newTiny(t, onFake(t, f, Options{Act: ops.BF16}), sampleFew)
+	m.params[2].Score, m.params[4].Top, m.params[6].Top = true, 3, listed
+	copies := func() int { return f.Calls("cuMemcpyHtoDAsync_v2") + f.Calls("cuMemcpyDtoHAsync_v2") }
+	step := func() int {
+		before := copies()
+		m.begin(sampleFew, 1)
+		m.must(ops.Sample(m, m.results, m.forward(), m.params))
+		return copies() - before
+	}
+	step() // brings the weights
+	if n := step(); n != 0 {
+		t.Errorf("a step with %d rows made %d copies, want none", sampleFew, n)
+	}
+	m.params[9].Edits = []ops.Edit{{ID: 4, Scale: 2}}
+	step() // makes room
+	if n := step(); n != 1 {
+		t.Errorf("a step with an edit made %d copies, want 1", n)
+	}
+	clear(m.params)
+	if n := step(); n != 0 {
+		t.Errorf("a greedy step made %d copies, want none", n)
 	}
 }
 

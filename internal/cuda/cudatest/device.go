@@ -282,9 +282,9 @@ func (f *Fake) hostUnregister(p unsafe.Pointer) code {
 
 // pinned returns n bytes of pinned memory: asynchronous copies from other
 // memory would be a mistake of the caller's.
-func (f *Fake) pinned(p unsafe.Pointer, n uint64) []byte {
+func (f *Fake) pinned(p uintptr, n uint64) []byte {
 	for addr, h := range f.host {
-		if from := uintptr(p) - addr; uintptr(p) >= addr && uint64(from)+n <= uint64(len(h.data)) {
+		if from := p - addr; p >= addr && uint64(from)+n <= uint64(len(h.data)) {
 			return h.data[from : uint64(from)+n]
 		}
 	}

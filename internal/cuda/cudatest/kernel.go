@@ -61,10 +61,14 @@ func (c *Call) Float32(i int) float32 {
 // Ptr returns parameter i.
 func (c *Call) Ptr(i int) cuda.DevicePtr { return cuda.DevicePtr(c.Uint64(i)) }
 
-// Memory returns n bytes of device memory. If they are not all in one piece of
-// it, the device fails as the real one does, and the result is nil.
+// Memory returns n bytes of device memory or of pinned host memory. If they are
+// not all in one piece of it, the device fails as the real one does, and the
+// result is nil.
 func (c *Call) Memory(p cuda.DevicePtr, n int) []byte {
 	b := c.f.bytes(uintptr(p), uint64(n))
+	if b == nil {
+		b = c.f.pinned(uintptr(p), uint64(n))
+	}
 	if b == nil {
 		c.Fault(int(illegalAddress))
 	}

@@ -301,11 +301,11 @@ func (f *Fake) download(dst unsafe.Pointer, src uintptr, n uint64) code {
 }
 
 func (f *Fake) uploadAsync(dst uintptr, src unsafe.Pointer, n uint64, s uintptr) code {
-	return f.move(f.bytes(dst, n), f.pinned(src, n), s)
+	return f.move(f.bytes(dst, n), f.pinned(uintptr(src), n), s)
 }
 
 func (f *Fake) downloadAsync(dst unsafe.Pointer, src uintptr, n uint64, s uintptr) code {
-	return f.move(f.pinned(dst, n), f.bytes(src, n), s)
+	return f.move(f.pinned(uintptr(dst), n), f.bytes(src, n), s)
 }
 
 func (f *Fake) copyAsync(dst, src uintptr, n uint64, s uintptr) code {
