@@ -55,6 +55,7 @@ const (
 	cuPrimaryCtxRetain
 	cuPrimaryCtxRelease
 	cuCtxSetCurrent
+	cuCtxSetLimit
 	cuCtxSynchronize
 	cuCtxGetStreamPriorityRange
 	cuMemGetInfo
@@ -118,6 +119,7 @@ var driverEntries = []entry{
 	cuPrimaryCtxRetain:          {name: "cuDevicePrimaryCtxRetain"},
 	cuPrimaryCtxRelease:         {name: "cuDevicePrimaryCtxRelease_v2"},
 	cuCtxSetCurrent:             {name: "cuCtxSetCurrent"},
+	cuCtxSetLimit:               {name: "cuCtxSetLimit", optional: true},
 	cuCtxSynchronize:            {name: "cuCtxSynchronize"},
 	cuCtxGetStreamPriorityRange: {name: "cuCtxGetStreamPriorityRange", optional: true},
 	cuMemGetInfo:                {name: "cuMemGetInfo_v2"},

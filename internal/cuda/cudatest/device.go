@@ -157,6 +157,17 @@ func (f *Fake) contextSet(ctx uintptr) code {
 	return 0
 }
 
+// contextLimit obeys: nothing here depends on a limit.
+func (f *Fake) contextLimit(limit int32, _ uintptr) code {
+	if f.here() == nil {
+		return invalidContext
+	}
+	if limit < 0 || limit > 2 {
+		return unsupportedLimit
+	}
+	return 0
+}
+
 func (f *Fake) contextSynchronize() code {
 	if f.here() == nil {
 		return invalidContext

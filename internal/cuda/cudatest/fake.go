@@ -92,6 +92,7 @@ const (
 	noDevice           code = 100
 	invalidDevice      code = 101
 	invalidContext     code = 201
+	unsupportedLimit   code = 215
 	alreadyRegistered  code = 712
 	notRegistered      code = 713
 	invalidHandle      code = 400

@@ -79,6 +79,7 @@ var functions = map[string]any{
 	"cuDevicePrimaryCtxRetain":     (*Fake).contextRetain,
 	"cuDevicePrimaryCtxRelease_v2": (*Fake).contextRelease,
 	"cuCtxSetCurrent":              (*Fake).contextSet,
+	"cuCtxSetLimit":                (*Fake).contextLimit,
 	"cuCtxSynchronize":             (*Fake).contextSynchronize,
 	"cuCtxGetStreamPriorityRange":  (*Fake).priorityRange,
 	"cuMemGetInfo_v2":              (*Fake).memoryInfo,
