@@ -47,6 +47,7 @@ var imports = map[string][]string{
 	"/internal/torchfile":        {"/internal/mmap", "/internal/pickle", "/internal/safetensors"},
 	"/internal/tokenizer":        {},
 	"/internal/vec":              {},
+	"/tools/httpload":            {},
 	"/tools/kernels":             {},
 	"/tools/load":                {""},
 	"/poc/nemotron-cuda-cpp":     {""},

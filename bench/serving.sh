@@ -23,7 +23,7 @@ dense() {
 	local mini="--config bench/geometries/mini-4b.json"
 	run $mini --prompt 512 --decode 256 --concurrency 1,8 --requests 16
 	run $mini --prompt 512 --decode 256 --concurrency 32,64 --requests 192
-	run $mini --prompt 512 --decode 256 --concurrency 128,256 --requests 768
+	run $mini --prompt 512 --decode 256 --concurrency 128,256 --requests 512
 	# 32 decode while prompts of 8,192 tokens come in: their time between tokens
 	# is bounded by a step of so many tokens.
 	for budget in 512 2048; do
@@ -45,7 +45,7 @@ prefix() {
 
 hybrid() {
 	local nano="--config bench/geometries/3-nano-30b-a3b.json"
-	run $nano --prompt 1024 --decode 1024 --concurrency 256 --requests 512 --warmup 32
+	run $nano --prompt 1024 --decode 1024 --concurrency 256 --requests 400 --warmup 32
 }
 
 for part in $parts; do

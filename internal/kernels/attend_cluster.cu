@@ -59,11 +59,17 @@ __device__ __forceinline__ float exp2_approx(float x) {
     return r;
 }
 
-// cluster_enter arrives at the barrier of the cluster without making anything
-// known but initialised barriers.
-__device__ __forceinline__ void cluster_enter() {
+// barrier_known makes initialised barriers known to the cluster.
+__device__ __forceinline__ void barrier_known() {
 #if __CUDA_ARCH__ >= 900
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+#endif
+}
+
+// cluster_enter arrives at the barrier of the cluster without making anything
+// known but what a fence has.
+__device__ __forceinline__ void cluster_enter() {
+#if __CUDA_ARCH__ >= 900
     asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
 #endif
 }
@@ -447,6 +453,7 @@ template <class T, int D, int W> __device__ void attend_cluster(const AttendClus
     if (w.block >= w.blocks) return;  // others wait for the kernel ahead
     if (threadIdx.x == 0) {
         barrier_init(&s.arrived, 1);
+        barrier_known();
         barrier_expect(&s.arrived, CLUSTER_BLOCKS * w.count * (D / CLUSTER_BLOCKS * sizeof(float) + sizeof(Weight)));
     }
     cluster_enter();

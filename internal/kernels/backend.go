@@ -206,7 +206,13 @@ func (b *Backend) launch(f *cuda.Function, grid, block cuda.Dim, shared int, arg
 	b.start(f, cuda.Launch{Grid: grid, Block: block, Shared: shared, Overlap: true}, args)
 }
 
+// The first one of a step waits until the batch is on the device and all earlier
+// steps have ended: kernels read both before they wait for the one ahead. A graph
+// waits by itself.
 func (b *Backend) start(f *cuda.Function, l cuda.Launch, args *cuda.Args) {
+	if b.step.loaded {
+		l.Overlap, b.step.loaded = false, false
+	}
 	if b.err == nil {
 		b.fail(b.stream.Launch(f, l, args))
 	}

@@ -32,6 +32,7 @@ type step struct {
 	metadata     // handed to kernels by value
 
 	load    *cuda.Function
+	loaded  bool // by the kernel that was launched last: see Backend.start
 	buffer  *cuda.Buffer
 	staging [stagings]staging
 	next    int // staging to use
@@ -64,7 +65,7 @@ const (
 	countWords  = 8
 )
 
-// Begin copies the batch to the device. It reports the errors of an earlier
+// Begin has the device load the batch. It reports the errors of an earlier
 // step that nobody asked for.
 func (b *Backend) Begin(batch *ops.Batch) error {
 	b.settle()
@@ -153,7 +154,7 @@ func (st *step) fill(words []int32, l layout, row int) {
 	}
 }
 
-// upload queues the copy of the batch.
+// upload launches the kernel that loads the batch.
 func (b *Backend) upload(l layout, row int) error {
 	st := &b.step
 	g := &st.staging[st.next]
@@ -169,6 +170,7 @@ func (b *Backend) upload(l layout, row int) error {
 	if b.err != nil {
 		return b.report()
 	}
+	st.loaded = true
 	return g.copied.Record(b.stream)
 }
 

@@ -165,9 +165,12 @@ __device__ __forceinline__ float block_max(float v, float *scratch) {
 // Kernels are launched so that one begins while the one before it ends. Every
 // thread of every kernel calls dependency_wait before it touches anything that
 // another kernel reads or writes – before its first return, too: a kernel that
-// does not wait lets the next one overtake the one before. Weights, constants
-// and nothing else may be read earlier. dependency_launch says that the next
-// kernel may be put on the device; call it early.
+// does not wait lets the next one overtake the one before. Earlier may be read
+// what no kernel of the step writes: weights, constants, the batch, and what
+// earlier steps have left, because the first kernel of a step waits for all of
+// that by its launch. dependency_launch says that the next kernel may be put on
+// the device; call it early, unless the next one reads early what this one
+// writes (moe_up.cu) or has seen written (experts_up).
 
 __device__ __forceinline__ void dependency_wait() {
 #if __CUDA_ARCH__ >= 900

@@ -4,8 +4,9 @@
 // of the stream would do the same by a copy engine, and takes longer to begin and
 // to end than these few KB to move; while single tokens are decoded, nothing else
 // stands between two steps. The host's memory is read before the kernel ahead has
-// ended: no kernel writes it. Grid: n / 256; 256 threads, of which each copies 16
-// bytes.
+// ended: no kernel writes it. What comes next begins when this has ended (step.loaded
+// in batch.go), so that kernels may read the batch, and what earlier steps have
+// left, before they wait. Grid: n / 256; 256 threads, of which each copies 16 bytes.
 //
 // Embed: out[i, c] = table[tokens[i], c], converted to float32. A token below 0
 // is the id that row -1 - tokens[i] of the step before has chosen: the first of
@@ -18,7 +19,6 @@
 
 extern "C" __global__ void __launch_bounds__(256) load_batch(uint4 *to, const uint4 *from, int n) {
     const int i = blockIdx.x * 256 + threadIdx.x;
-    dependency_launch();
     uint4 v = make_uint4(0, 0, 0, 0);
     if (i < n) v = __ldcv(from + i);
     dependency_wait(); // what is replaced may still be read

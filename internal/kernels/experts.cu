@@ -530,7 +530,7 @@ template <class T> __device__ __forceinline__ void experts_down(const OneArgs &a
     float *parts = (float *)(x + 2 * a.top_k * a.cols);  // [top_k, own]
     Ring ring(shared, a.slots, 2 * a.cols, warp, lane);
     dependency_launch();
-    const int id = lane < a.top_k ? __ldcg(a.ids + lane) : 0;  // complete since experts_up began
+    const int id = lane < a.top_k ? __ldcg(a.ids + lane) : 0;  // complete since the kernel ahead let this one begin
     const T *w = (const T *)a.w;
     stream<T>(
         ring, a.cols, warp, a.top_k * own, WARPS, lane,

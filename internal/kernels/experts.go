@@ -43,9 +43,9 @@ const (
 	oneWarps    = 8
 	oneSlots    = 8 // of a warp's ring, at most
 
-	// expertRing is the bytes of a block's rings that suffice: longer ones make
-	// the kernels of a mixture slower, because each begins while the one ahead
-	// still reads.
+	// expertRing is the bytes of a block's rings that suffice. With longer ones
+	// a mixture is slower: what the first blocks to start request holds up the
+	// last ones of the kernel ahead.
 	expertRing = 128 << 10
 )
 
@@ -257,7 +257,8 @@ func (b *Backend) expertUp(m mixture, l scratchLayout, x ops.Tensor, routes ops.
 	})
 }
 
-// expertDown multiplies them and adds them up. It must follow expertUp.
+// expertDown multiplies them and adds them up. It must follow expertUp or moeUp,
+// which have the choice in place when they let it begin.
 func (b *Backend) expertDown(m mixture, l scratchLayout, out ops.Tensor, routes ops.Routes, e *ops.Experts, set bool) {
 	p := b.linear.chip.downPlan(m)
 	b.launchOne(b.experts.down, p, oneArgs{

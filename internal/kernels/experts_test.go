@@ -28,8 +28,8 @@ func TestExpertsWays(t *testing.T) {
 		m    mixture
 		want string
 	}{
-		{"H200", change(nano, 1, nil), "rings up=132/4 slots/177664 down=132/6 slots/201336"},
-		{"H200", change(super, 1, nil), "rings up=132/8 slots/133632 down=132/2 slots/205120"},
+		{"H200", change(nano, 1, nil), "rings up=132/3 slots/134592 down=132/4 slots/141816"},
+		{"H200", change(super, 1, nil), "rings up=132/7 slots/117184 down=132/2 slots/205120"},
 		{"H200", change(nano, 2, nil), "tiles 32"},
 		{"H200", change(nano, 64, nil), "tiles 32"},
 		{"H200", change(nano, 512, nil), "tiles 32"},

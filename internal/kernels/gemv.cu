@@ -14,7 +14,8 @@
 #include "gemv.cuh"
 
 #if __CUDA_ARCH__ >= 900
-// Blocks of 112 registers have room beside those of attend_cluster.cu.
+// Blocks of 112 registers, which those without a bound do not exceed either, have
+// room beside those of attend_cluster.cu.
 #define GEMV_ONE(NAME, T, P)                                                                                     \
     extern "C" __global__ void __launch_bounds__(THREADS, 1) gemv_##NAME##_##P(const __grid_constant__ Gemv a) { \
         gemv<T, Shape<P, false, false>>(a, Alone());                                                                      \

@@ -8,7 +8,7 @@ import (
 	"github.com/godwit-llm/godwit/internal/ops"
 )
 
-// gemvArgs is Gemv in gemv.cu.
+// gemvArgs is Gemv in gemv.cuh.
 type gemvArgs struct {
 	w, x, bias, out            cuda.DevicePtr
 	normWeight, normBias, norm cuda.DevicePtr
@@ -21,7 +21,7 @@ type gemvArgs struct {
 	_                          int32
 }
 
-// Sizes of gemv.cu.
+// Sizes of gemv.cuh.
 const (
 	gemvWarps    = 8
 	gemvThreads  = 32 * gemvWarps

@@ -44,7 +44,7 @@ const (
 
 // mostGraphs bounds the entries, and so the memory that the driver takes for
 // graphs.
-const mostGraphs = 64
+const mostGraphs = 96
 
 // stepSize is what the launches of a decode step depend on.
 type stepSize struct {
@@ -233,7 +233,7 @@ func (b *Backend) settle() {
 		b.release()
 		return
 	}
-	g.mode = plain
+	g.mode, b.step.loaded = plain, false
 	err := g.current.exec.Launch(b.stream)
 	switch {
 	case err == nil:

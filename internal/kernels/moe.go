@@ -102,6 +102,9 @@ type moeUpPlan struct{ slots, slot, shared int }
 // moePlan plans the launches, if there are kernels for the mixture.
 func (b *Backend) moePlan(out, x ops.Tensor, m *ops.MoE, hidden ops.Tensor) (p moePlan, ok bool) {
 	e, act := m.Experts, b.opt.Act
+	if m.Router.Groups > mostGroups || len(e.Up) > mostExperts || m.Shared != nil && hidden.Type != act {
+		return p, false // Route and Linear say what is wrong
+	}
 	if x.Rows != 1 || b.moe.up == nil || b.opt.Unfused || x.Type != act || out.Type != ops.F32 || x.Cols != out.Cols || e.Up[0].Weight[0].Type != act {
 		return p, false
 	}

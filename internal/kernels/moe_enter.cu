@@ -85,6 +85,7 @@ template <class W, class S> struct Scores {
             __threadfence_block();
         }
         if (__shfl_sync(0xffffffffu, before, 0) != WARPS - 1) return;
+        __syncwarp();
         if (lane >= SCORED || expert(lane) >= a.experts) return;
         float logit = 0.f;
 #pragma unroll

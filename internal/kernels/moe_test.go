@@ -24,6 +24,7 @@ var moeCases = []moeCase{
 	{cols: 40, width: 24, experts: 5, act: ops.SiLU, stored: ops.I32, router: ops.Router{TopK: 3, Groups: 1, TopGroups: 1, ScalingFactor: 1}},
 	{cols: 64, width: 72, shared: 8, experts: 200, act: ops.ReLU2, stored: ops.F32, router: ops.Router{TopK: 22, Groups: 8, TopGroups: 5, Normalize: true, ScalingFactor: 5}},
 	{cols: 4096, width: 8, shared: 16, experts: 9, act: ops.GELU, stored: ops.I32, router: ops.Router{TopK: 1, Groups: 1, TopGroups: 1, ScalingFactor: 1}},
+	{cols: 2560, width: 16, shared: 24, experts: 9, act: ops.GELUTanh, stored: ops.F32, router: ops.Router{TopK: 2, Groups: 1, TopGroups: 1, ScalingFactor: 1}},
 	{cols: 104, width: 200, shared: 600, experts: 33, act: ops.ReLU2, stored: ops.F32, router: ops.Router{TopK: 32, Groups: 1, TopGroups: 1, Normalize: true, ScalingFactor: 1}},
 	{cols: 2688, width: 1856, shared: 3712, experts: 8, act: ops.ReLU2, stored: ops.I32, router: ops.Router{TopK: 6, Groups: 1, TopGroups: 1, Normalize: true, ScalingFactor: 2.5}},
 }
@@ -147,8 +148,8 @@ func TestMoEPlan(t *testing.T) {
 		cols, width, shared, experts, topK int
 		want                               string
 	}{
-		{"H200", 2688, 1856, 3712, 128, 6, "4 slots and 203008 bytes, 3 slots of 7424 and 192456 bytes, 6 slots and 201336 bytes"},
-		{"H200", 2688, 1856, 0, 128, 6, "4 slots and 203008 bytes, 4 slots of 5376 and 178952 bytes, 6 slots and 201336 bytes"},
+		{"H200", 2688, 1856, 3712, 128, 6, "3 slots and 153792 bytes, 2 slots of 7424 and 133000 bytes, 4 slots and 141816 bytes"},
+		{"H200", 2688, 1856, 0, 128, 6, "2 slots and 104576 bytes, 3 slots of 5376 and 135880 bytes, 4 slots and 141816 bytes"},
 		{"H200", 1024, 2688, 0, 512, 22, "none"}, // more experts than blocks score
 		{"H200", 4096, 1856, 0, 128, 6, "none"},  // rows of several segments
 		{"H200", 2688, 1857, 0, 128, 6, "none"},

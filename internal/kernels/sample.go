@@ -17,7 +17,7 @@ import (
 type sampler struct {
 	kernel   *cuda.Function
 	greedy   *cuda.Function
-	resident int // blocks of either that the device holds at the same time
+	resident int // blocks of kernel that the device holds at the same time
 	rows     int // room
 	edits    int // room
 	words    int // room, of masks
