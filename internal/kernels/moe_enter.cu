@@ -41,14 +41,12 @@ template <class W, class S> struct Scores {
     static constexpr int ROUNDS = (S::P + 7) / 8;  // of eight columns a thread
     const Enter &a;
     Piece<W> w[SCORED][ROUNDS];
-    float (*part)[WARPS];     // [SCORED] in shared memory
-    unsigned int *finished;   // warps, in shared memory
+    float (*part)[WARPS];  // [SCORED] in shared memory
 
     __device__ __forceinline__ int expert(int s) const { return blockIdx.x + s * gridDim.x; }
     __device__ __forceinline__ static int column(int r) { return 8 * (threadIdx.x + r * THREADS); }
 
     __device__ __forceinline__ void begin() {
-        if (threadIdx.x == 0) *finished = 0;
 #pragma unroll
         for (int s = 0; s < SCORED; s++)
 #pragma unroll
@@ -56,7 +54,7 @@ template <class W, class S> struct Scores {
                 if (expert(s) < a.experts && column(r) < a.shared.cols) w[s][r].load((const W *)a.router + (long long)expert(s) * a.shared.cols + column(r));
     }
 
-    // token leaves the scores; the last warp to have its parts adds them up.
+    // token leaves the scores; the first warps add up the parts of all.
     template <class T> __device__ __forceinline__ void token(const T *y) {
         const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
         float sum[SCORED] = {};
@@ -78,26 +76,18 @@ template <class W, class S> struct Scores {
 #pragma unroll
             for (int s = 0; s < SCORED; s++) part[s][warp] = sum[s];
         }
-        unsigned int before = 0;
-        if (lane == 0) {
-            __threadfence_block();
-            before = atomicAdd(finished, 1u);
-            __threadfence_block();
-        }
-        if (__shfl_sync(0xffffffffu, before, 0) != WARPS - 1) return;
-        __syncwarp();
-        if (lane >= SCORED || expert(lane) >= a.experts) return;
+        __syncthreads();
+        if (warp >= SCORED || lane > 0 || expert(warp) >= a.experts) return;
         float logit = 0.f;
 #pragma unroll
-        for (int i = 0; i < WARPS; i++) logit += part[lane][i];
-        a.scores[expert(lane)] = logistic(logit);
+        for (int i = 0; i < WARPS; i++) logit += part[warp][i];
+        a.scores[expert(warp)] = logistic(logit);
     }
 };
 
 template <class T, class W, int P> __device__ __forceinline__ void moe_enter(const Enter &a) {
     __shared__ float part[SCORED][WARPS];
-    __shared__ unsigned int finished;
-    gemv<T, Shape<P, false, false>>(a.shared, Scores<W, Shape<P, false, false>>{a, {}, part, &finished});
+    gemv<T, Shape<P, false, false>>(a.shared, Scores<W, Shape<P, false, false>>{a, {}, part});
 }
 
 #if __CUDA_ARCH__ >= 900

@@ -37,7 +37,7 @@ extern __shared__ __align__(128) char shared_memory[];
 template <class T> struct Block {
     int first, own;          // rows of out
     int first_up, own_up;    // of the rows of all chosen experts
-    barrier_t *chosen;
+    barrier_t *chosen;       // 32 lanes arrive when they have chosen
     T *h, *shared_hidden;
     int *ids;                // [MOST_CHOICES]
     float *weights;          // [MOST_CHOICES]
@@ -66,8 +66,7 @@ template <class T> __device__ __forceinline__ void decide(const Up &a, const Blo
     __syncwarp();
     dependency_wait();
     choose<false>(choice, a.scores, block.ids, block.weights, block.score, lane);
-    __syncwarp();
-    if (lane == 0) barrier_arrive(block.chosen);
+    barrier_arrive(block.chosen);  // each lane has left its part
     if (blockIdx.x != 0) return;
     if (lane < choice.top_k) a.ids[lane] = block.ids[lane], a.weights[lane] = block.weights[lane];
     __threadfence();
@@ -164,7 +163,7 @@ template <class T> __device__ __forceinline__ void moe_up(const Up &a) {
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
     const Block<T> block(a);
     if (threadIdx.x == 0) {
-        barrier_init(block.chosen, 1);
+        barrier_init(block.chosen, 32);
         barrier_publish();
     }
     __syncthreads();
