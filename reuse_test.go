@@ -12,21 +12,24 @@ import (
 // TestReuse runs requests that share beginnings, side by side and with
 // priorities, on a model that keeps pages and states, and compares them with the
 // same requests one by one on a model that keeps nothing.
-func TestReuse(t *testing.T) { compareReuse(t, "cpu", "float32", 0) }
+func TestReuse(t *testing.T) { compareReuse(t, "cpu", "float32", "float32", 0) }
 
 // TestReuseRounded keeps states in 16 bits, on the device and in host memory.
 // How a prompt is cut decides where they are rounded, so results are near.
-func TestReuseRounded(t *testing.T) { compareReuse(t, "cpu", "float16", 0.05) }
+func TestReuseRounded(t *testing.T) { compareReuse(t, "cpu", "float32", "float16", 0.05) }
 
 // TestCUDAReuse is the same on a GPU. Kernels differ with the size of a step, so
 // tokens may differ where the two best are closer than rounding; computing in
 // float32 keeps that apart from mistakes.
-func TestCUDAReuse(t *testing.T) { compareReuse(t, "cuda", "float32", 4e-3) }
+func TestCUDAReuse(t *testing.T) { compareReuse(t, "cuda", "float32", "float32", 4e-3) }
 
 // TestCUDAReuseRounded keeps states in 16 bits on a GPU.
-func TestCUDAReuseRounded(t *testing.T) { compareReuse(t, "cuda", "float16", 0.05) }
+func TestCUDAReuseRounded(t *testing.T) { compareReuse(t, "cuda", "float32", "float16", 0.05) }
 
-func compareReuse(t *testing.T, device, states string, tolerance float64) {
+// TestCUDAReuseBF16 computes in the type of most checkpoints.
+func TestCUDAReuseBF16(t *testing.T) { compareReuse(t, "cuda", "bfloat16", "float32", 0.15) }
+
+func compareReuse(t *testing.T, device, dtype, states string, tolerance float64) {
 	t.Helper()
 	names := []string{"mistral-window", "nemotron-h-moe", "llama-base", "nemotron-base", "nemotron-h-base", "nemotron-h-mamba-only"}
 	count, tokens := 24, 30
@@ -44,7 +47,7 @@ func compareReuse(t *testing.T, device, states string, tolerance float64) {
 					IDs: ids, MaxTokens: tokens, Sampling: greedy, IgnoreEOS: true, TopLogs: 2, Priority: rng.IntN(2),
 				})
 			}
-			opts := Options{Device: device, DType: "float32", StateType: states, MaxSequences: 2, Context: 256, Memory: 0.01, HostMemory: 1 << 20}
+			opts := Options{Device: device, DType: dtype, StateType: states, MaxSequences: 2, Context: 256, Memory: 0.01, HostMemory: 1 << 20}
 			opts.NoPrefixCache = true
 			alone, _ := answers(t, name, opts, requests, 1)
 			opts.NoPrefixCache, opts.SnapshotMemory = false, 1<<17 // few, so that some move to the host
