@@ -3,7 +3,6 @@ package kernels
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -191,18 +190,5 @@ func (s *speed) chain(hidden, heads, kv, dim, wide, context int) (time.Duration,
 	if int(at-s.memory.Ptr()) > speedMemory {
 		s.Fatalf("%d bytes of weights, want at most %d", at-s.memory.Ptr(), speedMemory)
 	}
-	g, err := s.stream.Capture(run)
-	s.must(err)
-	exec, err := g.Instantiate()
-	s.must(err)
-	var times []time.Duration
-	for range 15 {
-		took, err := s.timed(func() { s.fail(exec.Launch(s.stream)) })
-		s.must(err)
-		times = append(times, took)
-	}
-	slices.Sort(times)
-	s.must(exec.Close())
-	s.must(g.Close())
-	return times[len(times)/2] / time.Duration(layers), bytes
+	return s.graphTime(run) / time.Duration(layers), bytes
 }

@@ -2,7 +2,6 @@ package kernels
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -364,22 +363,27 @@ func (s *speed) measure(n, rows, cols int, e ops.Epilogue, way route) time.Durat
 		}
 		return s.err
 	}
-	s.must(chain()) // chooses algorithms, outside of the recording
+	return s.graphTime(chain) / time.Duration(count)
+}
+
+// graphTime returns the median time of a graph of what run launches.
+func (s *speed) graphTime(run func() error) time.Duration {
+	s.Helper()
+	s.must(run()) // chooses algorithms, outside of the recording
 	s.must(s.wait())
-	g, err := s.stream.Capture(chain)
+	g, err := s.stream.Capture(run)
 	s.must(err)
 	exec, err := g.Instantiate()
 	s.must(err)
 	var times []time.Duration
 	for range 9 {
-		t, err := s.timed(func() { s.fail(exec.Launch(s.stream)) })
+		took, err := s.timed(func() { s.fail(exec.Launch(s.stream)) })
 		s.must(err)
-		times = append(times, t)
+		times = append(times, took)
 	}
-	slices.Sort(times)
 	s.must(exec.Close())
 	s.must(g.Close())
-	return times[len(times)/2] / time.Duration(count)
+	return median(times)
 }
 
 // TestLinearSpeed prints GB/s, and the share of what plain reading reaches, of

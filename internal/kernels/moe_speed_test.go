@@ -104,23 +104,3 @@ func (s *speed) mixtureChain(layers []*nanoMixture) time.Duration {
 	}
 	return s.graphTime(run) / times
 }
-
-// graphTime returns the median time of a graph of what run launches.
-func (s *speed) graphTime(run func() error) time.Duration {
-	s.Helper()
-	s.must(run())
-	s.must(s.wait())
-	g, err := s.stream.Capture(run)
-	s.must(err)
-	exec, err := g.Instantiate()
-	s.must(err)
-	var times []time.Duration
-	for range 15 {
-		took, err := s.timed(func() { s.fail(exec.Launch(s.stream)) })
-		s.must(err)
-		times = append(times, took)
-	}
-	s.must(exec.Close())
-	s.must(g.Close())
-	return median(times)
-}
