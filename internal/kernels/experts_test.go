@@ -473,19 +473,29 @@ func TestExpertsRefuse(t *testing.T) {
 	}
 }
 
+// mixture places a small one without a shared expert, and the scratch of up to
+// nine rows.
+func (m *tiny) mixture(t *testing.T) (*ops.MoE, ops.Routes) {
+	t.Helper()
+	const experts, topK, width = 8, 2, 40
+	routes, err := m.Backend.Routes(ops.Mixture{Rows: 9, TopK: topK, Experts: experts, Width: width, Out: tinyHidden})
+	m.must(err)
+	return &ops.MoE{
+		Router:  &ops.Router{Weight: m.matrix(experts, tinyHidden), Bias: m.got(m.Vector(make([]float32, experts))), TopK: topK, Groups: 1, TopGroups: 1},
+		Experts: fakeExperts(t, m.Backend, experts, tinyHidden, width),
+	}, routes
+}
+
 // TestMixtureInGraphs: decode steps with experts become graphs, and graphs
 // compute what kernels launched one by one do.
 func TestMixtureInGraphs(t *testing.T) {
 	f := roomy(t)
 	m := newTiny(t, onFake(t, f, Options{Act: ops.BF16}), 3)
-	e := fakeExperts(t, m.Backend, 8, tinyHidden, 40)
-	routes, err := m.Backend.Routes(ops.Mixture{Rows: 9, TopK: 2, Experts: 8, Width: 40, Out: tinyHidden})
-	m.must(err)
-	router := &ops.Router{Weight: m.matrix(8, tinyHidden), Bias: m.got(m.Vector(make([]float32, 8))), TopK: 2, Groups: 1, TopGroups: 1}
+	moe, routes := m.mixture(t)
 	m.middle = func(int) {
 		n := len(m.batch.Tokens)
-		m.Route(routes.Top(n), m.h.Top(n), router)
-		m.Experts(m.x.Top(n), m.h.Top(n), routes.Top(n), e, false)
+		m.Route(routes.Top(n), m.h.Top(n), moe.Router)
+		m.Experts(m.x.Top(n), m.h.Top(n), routes.Top(n), moe.Experts, false)
 	}
 	const launches = tinyKernels + tinyLayers*5
 	for i, want := range [][2]int{{launches, 0}, {2 * launches, 0}, {0, 1}, {0, 1}} {

@@ -140,6 +140,8 @@ func (o *operation) same(p *operation) bool {
 		return o.routes == p.routes && o.experts == p.experts && o.set == p.set
 	case opMamba:
 		return o.in == p.in && o.mamba == p.mamba && o.state == p.state
+	case opMoE:
+		return o.in[1] == p.in[1] && o.routes == p.routes && o.moe == p.moe
 	}
 	return *o == *p
 }

@@ -25,7 +25,7 @@ func TestEveryOperandIsCompared(t *testing.T) {
 			}
 		})
 	}
-	for k := opNone + 1; k <= opMamba; k++ {
+	for k := opNone + 1; k <= opMoE; k++ {
 		if !seen[k] {
 			t.Errorf("no operation of kind %d was noted", k)
 		}
@@ -36,21 +36,25 @@ func TestEveryOperandIsCompared(t *testing.T) {
 func allKinds(t *testing.T) []operation {
 	m := newTiny(t, onFake(t, roomy(t), Options{Act: ops.BF16}), 3)
 	m.addMamba(8, 64, 1, 128)
-	e := fakeExperts(t, m.Backend, 8, tinyHidden, 40)
-	routes, err := m.Backend.Routes(ops.Mixture{Rows: 9, TopK: 2, Experts: 8, Width: 40, Out: tinyHidden})
-	m.must(err)
-	router := &ops.Router{Weight: m.matrix(8, tinyHidden), Bias: m.got(m.Vector(make([]float32, 8))), TopK: 2, Groups: 1, TopGroups: 1}
+	moe, routes := m.mixture(t)
+	moe.Shared = &ops.Shared{Up: m.matrix(48, tinyHidden), Down: m.matrix(tinyHidden, 48)}
+	hidden := m.got(m.Activation(9, 48))
 	m.middle = func(int) {
 		n := len(m.batch.Tokens)
-		m.Route(routes.Top(n), m.h.Top(n), router)
-		m.Experts(m.x.Top(n), m.h.Top(n), routes.Top(n), e, true)
-		m.Backend.mamba.most = mostMixed // in the layers that follow, one kernel
+		m.Route(routes.Top(n), m.h.Top(n), moe.Router)
+		m.Experts(m.x.Top(n), m.h.Top(n), routes.Top(n), moe.Experts, true)
+		m.MoE(m.x.Top(n), m.h.Top(n), moe, routes.Top(n), hidden.Top(n)) // an operation of its own for one token
+		m.Backend.mamba.most = mostMixed                                 // in the layers that follow, one kernel
 	}
-	for range 2 {
-		m.Backend.mamba.most = 0
-		m.step(3)
+	var all []operation
+	for i, tokens := range []int{3, 1} {
+		for range 2 {
+			m.Backend.mamba.most = 0
+			m.step(tokens)
+		}
+		all = append(all, m.graphs.entries[i].notes...)
 	}
-	return m.graphs.entries[0].notes
+	return all
 }
 
 // changeEach changes the values in v that are not zero, one at a time, and
