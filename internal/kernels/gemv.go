@@ -44,6 +44,9 @@ type gemvShape struct {
 	many, norm bool
 }
 
+// pitch returns the bytes from one slot to the next.
+func (g gemv) pitch() int { return ceil(g.segment, gemvPitch) * 2 * gemvPitch }
+
 func (g gemv) shape(cols int, norm bool) gemvShape {
 	many := cols > g.segment
 	return gemvShape{2 * ceil(g.segment, gemvPitch), many, many && norm}
@@ -98,7 +101,7 @@ func (c chip) gemvPlan(cols int) (g gemv, ok bool) {
 		segments++
 	}
 	g.segment = cols / segments
-	pitch := ceil(g.segment, gemvPitch) * 2 * gemvPitch
+	pitch := g.pitch()
 	if g.segment <= gemvPitch && segments > 1 { // mostly gaps
 		return g, false
 	}
@@ -118,7 +121,7 @@ func slotBytes(pitch int) int { return gemvWarps * (pitch + 8) }
 func (g gemv) leave(rows, cols, blocks int) gemv {
 	units := ceil(rows, blocks*gemvWarps) * (cols / g.segment)
 	if most := max(ceil(3*units, 5), gemvLeast); g.slots > most {
-		g.shared -= (g.slots - most) * slotBytes(ceil(g.segment, gemvPitch)*2*gemvPitch)
+		g.shared -= (g.slots - most) * slotBytes(g.pitch())
 		g.slots = most
 	}
 	return g

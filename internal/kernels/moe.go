@@ -25,15 +25,12 @@ type moeShape struct {
 const (
 	moeScored  = 2 // experts that a block scores, at most
 	moeThreads = gemvThreads + 32
-	moeSlots   = 8 // of a warp's ring, at most
-	moeLeast   = 2
 )
 
 func (k *moe) open(b *Backend) error {
 	if b.opt.Act == ops.F32 || !b.linear.chip.bulk() {
 		return nil
 	}
-	most := b.linear.chip.shared - gemvReserved
 	k.enter = map[moeShape]*cuda.Function{}
 	for _, w := range weightTypes(b.opt.Act) {
 		for _, s := range gemvShapes() {
@@ -44,7 +41,7 @@ func (k *moe) open(b *Backend) error {
 			if err != nil {
 				return err
 			}
-			if err := streams(f, most); err != nil {
+			if err := streams(f, b.linear.chip.shared-gemvReserved); err != nil {
 				return err
 			}
 			k.enter[moeShape{w, s.pieces}] = f
@@ -54,7 +51,7 @@ func (k *moe) open(b *Backend) error {
 	if k.up, err = b.typed("moe_up", "moe_up"); err != nil {
 		return err
 	}
-	return streams(k.up, most)
+	return streams(k.up, b.linear.chip.shared)
 }
 
 func (k *moe) close() error { return nil }
@@ -92,12 +89,9 @@ func (b *Backend) MoE(out, x ops.Tensor, m *ops.MoE, routes ops.Routes, hidden o
 // moePlan is the launches of a mixture of one token.
 type moePlan struct {
 	enter gemv
-	up    moeUpPlan
+	up    onePlan // its slots hold rows of both matrices
 	down  onePlan
 }
-
-// moeUpPlan is the launch of moe_up.cu: slots of so many bytes.
-type moeUpPlan struct{ slots, slot, shared int }
 
 // moePlan plans the launches, if there are kernels for the mixture.
 func (b *Backend) moePlan(out, x ops.Tensor, m *ops.MoE, hidden ops.Tensor) (p moePlan, ok bool) {
@@ -136,12 +130,9 @@ func (c chip) moePlan(cols, width, shared, experts, topK int) (p moePlan, ok boo
 		return p, false
 	}
 	p.enter = p.enter.leave(shared, cols, c.processors)
-	p.up.slot = 2 * max(cols, shared)
-	besides := 2*(cols+shared) + 8 + 4*(2*mostChoices+2*experts)
-	p.up.slots = min(moeSlots, max(expertRing/slotBytes(p.up.slot), moeLeast), (c.shared-gemvReserved-besides)/slotBytes(p.up.slot))
-	p.up.shared = p.up.slots*slotBytes(p.up.slot) + besides
+	p.up = c.onePlan(c.processors, max(cols, shared), 2*(cols+shared)+8+4*(2*mostChoices+2*experts))
 	p.down = c.downPlan(mixture{n: 1, topK: topK, experts: experts, in: cols, width: width, out: cols})
-	return p, p.up.slots >= moeLeast && p.down.slots >= 2
+	return p, p.up.slots >= 2 && p.down.slots >= 2
 }
 
 // launchMoE computes a mixture for one token, and before it the norm of x where
@@ -183,10 +174,11 @@ func (b *Backend) moeUp(p moePlan, l scratchLayout, out, x ops.Tensor, m *ops.Mo
 	a := moeUpArgs{
 		up: address(m.Experts.Up[0].Weight[0]), h: address(x), hidden: address(routes.Scratch) + l.hidden, out: address(out),
 		scores: address(routes.Scratch) + l.scores, ids: address(routes.IDs), weights: address(routes.Weights), choice: choiceOf(m.Router),
-		cols: int32(x.Cols), width: int32(m.Experts.Width), slots: int32(p.up.slots), slot: int32(p.up.slot), act: int32(m.Experts.Act),
+		cols: int32(x.Cols), width: int32(m.Experts.Width), slots: int32(p.up.slots), slot: int32(2 * x.Cols), act: int32(m.Experts.Act),
 	}
 	if s := m.Shared; s != nil {
 		a.sharedDown, a.sharedHidden, a.shared = address(s.Down.Weight[0]), address(hidden), int32(s.Up.Out)
+		a.slot = max(a.slot, 2*a.shared)
 	}
-	b.launch(b.moe.up, cuda.Dim{X: b.linear.chip.processors}, cuda.Dim{X: moeThreads}, p.up.shared, cuda.Struct(b.parameters(), a))
+	b.launch(b.moe.up, cuda.Dim{X: p.up.grid}, cuda.Dim{X: moeThreads}, p.up.shared, cuda.Struct(b.parameters(), a))
 }

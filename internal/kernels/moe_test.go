@@ -158,7 +158,7 @@ func TestMoEPlan(t *testing.T) {
 		got := "none"
 		if ok {
 			got = fmt.Sprintf("%d slots and %d bytes, %d slots of %d and %d bytes, %d slots and %d bytes",
-				p.enter.slots, p.enter.shared, p.up.slots, p.up.slot, p.up.shared, p.down.slots, p.down.shared)
+				p.enter.slots, p.enter.shared, p.up.slots, 2*max(c.cols, c.shared), p.up.shared, p.down.slots, p.down.shared)
 		}
 		if got != c.want {
 			t.Errorf("%+v: got %s", c, got)
