@@ -105,17 +105,23 @@ func (m tiny) alone(t testing.TB, requests []Request) []result {
 	defer e.Close()
 	var all []result
 	for _, r := range requests {
-		s, err := e.Submit(context.Background(), r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, err := gather(s, -1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, out)
+		all = append(all, answer(t, e, r))
 	}
 	return all
+}
+
+// answer sends a request and reads all that comes of it.
+func answer(t testing.TB, e *Engine, r Request) result {
+	t.Helper()
+	s, err := e.Submit(context.Background(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := gather(s, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // gather reads a stream to its end, or cancels it after some tokens. It leaves

@@ -161,15 +161,7 @@ func (c *comparison) appendBytes(a appendCase, format ops.CacheFormat) {
 	c.Helper()
 	b, pages := a.batch()
 	c.begin(b)
-	attention := &ops.Attention{Heads: a.heads, KVHeads: a.kvHeads, HeadDim: a.dim}
-	if a.half > 0 {
-		attention.Rotary = &ops.Rotary{InvFreq: ops.InverseFrequencies(1e4, 2*a.half), Scale: 1.25}
-		if a.dynamic {
-			attention.Rotary.Dynamic = &ops.Dynamic{Theta: 1e4, Factor: 3, Context: 7}
-		}
-		c.Angles(attention.Rotary)
-		c.cpu.Angles(attention.Rotary)
-	}
+	attention := c.rotating(a)
 	n, act := len(b.Tokens), c.opt.Act
 	q := c.random(act, n, a.heads*a.dim, a.margin)
 	k, v := c.place(act, n, a.kvHeads*a.dim, a.margin, c.spread(n*a.kvHeads*a.dim)), c.place(act, n, a.kvHeads*a.dim, a.margin, c.spread(n*a.kvHeads*a.dim))

@@ -81,11 +81,10 @@ func (a appendCase) batch() (b *ops.Batch, pages int) {
 	return b, pages
 }
 
-func (c *comparison) append(a appendCase) {
+// rotating returns the attention layer of a case, and has both sides compute the
+// angles of the open step.
+func (c *comparison) rotating(a appendCase) *ops.Attention {
 	c.Helper()
-	b, pages := a.batch()
-	c.begin(b)
-	n := len(b.Tokens)
 	attention := &ops.Attention{Heads: a.heads, KVHeads: a.kvHeads, HeadDim: a.dim}
 	if a.half > 0 {
 		attention.Rotary = &ops.Rotary{InvFreq: ops.InverseFrequencies(1e4, 2*a.half), Scale: 1.25}
@@ -95,6 +94,15 @@ func (c *comparison) append(a appendCase) {
 		c.Angles(attention.Rotary)
 		c.cpu.Angles(attention.Rotary)
 	}
+	return attention
+}
+
+func (c *comparison) append(a appendCase) {
+	c.Helper()
+	b, pages := a.batch()
+	c.begin(b)
+	n := len(b.Tokens)
+	attention := c.rotating(a)
 	act := c.opt.Act
 	q := c.random(act, n, a.heads*a.dim, a.margin)
 	k, v := c.random(act, n, a.kvHeads*a.dim, a.margin), c.random(act, n, a.kvHeads*a.dim, a.margin)
