@@ -21,21 +21,11 @@
 # Checkpoints that are there already are used again, and stay.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. bench/parts.sh
 godwit=${1:-build/godwit}
 [ $# -gt 0 ] && shift
 parts=${*:-memory load cold library decode transformers}
 python=${PYTHON:-python3} fast=${FAST:-/dev/shm/godwit-bench} disk=${DISK:-/var/tmp/godwit-bench}
-
-failed=0
-
-# run shows a command and runs it. One that fails does not end the others.
-run() {
-	printf '\n$ %s\n' "$*"
-	"$@" || {
-		echo "!! status $?"
-		failed=1
-	}
-}
 
 # model NAME [SHARDS] makes a checkpoint once.
 model() {
@@ -100,9 +90,4 @@ large() {
 }
 
 model mini-4b
-for part in $parts; do
-	printf '\n== %s, %d s\n' "$part" $SECONDS
-	"$part"
-done
-printf '\n%d s\n' $SECONDS
-exit $failed
+run_parts $parts

@@ -18,22 +18,12 @@
 # 63 GB more). Checkpoints that are there already are used again, and stay.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. bench/parts.sh
 godwit=${1:-build/godwit}
 [ $# -gt 0 ] && shift
 parts=${*:-steps ledger states long transformers}
 python=${PYTHON:-python3} fast=${FAST:-/dev/shm/godwit-bench}
 nano=bench/geometries/3-nano-30b-a3b.json
-
-failed=0
-
-# run shows a command and runs it. One that fails does not end the others.
-run() {
-	printf '\n$ %s\n' "$*"
-	"$@" || {
-		echo "!! status $?"
-		failed=1
-	}
-}
 
 # bench CONFIG FLAGS of godwit bench on random weights.
 bench() { run "$godwit" bench --device cuda --config "$@"; }
@@ -75,9 +65,4 @@ load() {
 	run "$python" bench/process.py "$godwit" run --device cuda --model "$fast/3-nano" --max-tokens 1 Hello
 }
 
-for part in $parts; do
-	printf '\n== %s, %d s\n' "$part" $SECONDS
-	"$part"
-done
-printf '\n%d s\n' $SECONDS
-exit $failed
+run_parts $parts
