@@ -1,7 +1,6 @@
 package godwit
 
 import (
-	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -38,38 +37,17 @@ func compareSpeculation(t *testing.T, name, dtype string, rounding float64, coun
 		for _, id := range few {
 			bias[id] = 50
 		}
-		requests = append(requests, Request{IDs: ids, MaxTokens: tokens, Sampling: &Sampling{LogitBias: bias}, IgnoreEOS: true, TopLogs: 64})
+		requests = append(requests, Request{IDs: ids, MaxTokens: tokens, Sampling: &Sampling{LogitBias: bias}, IgnoreEOS: true, TopLogs: 64}) // of them those that the bias makes likely, for compareTokens
 	}
 	opts := Options{Device: "cuda", DType: dtype, MaxSequences: 4, Context: 256, Memory: 0.01, NoPrefixCache: true}
 	alone, _ := answers(t, name, opts, requests, 1)
 	opts.Speculation = "auto"
 	drafted, m := answers(t, name, opts, slices.Concat(requests, requests), 3)
 	for i, got := range drafted {
-		samePrefix(t, i, got, alone[i%len(alone)], rounding)
+		compareTokens(t, i, got, alone[i%len(alone)], rounding)
 	}
 	if m.AcceptedTokens == 0 && hasGPU() { // elsewhere a slow machine may expect nothing of drafts
 		t.Error("no draft was right")
 	}
 	t.Logf("%d tokens drafted, %d accepted", m.DraftedTokens, m.AcceptedTokens)
-}
-
-// samePrefix compares answers up to a token where two of the same bias are
-// closer than rounding.
-func samePrefix(t *testing.T, i int, got, want []Token, rounding float64) {
-	t.Helper()
-	for k := range want {
-		if got[k].ID == want[k].ID {
-			continue
-		}
-		margin := math.Inf(1)
-		for _, other := range want[k].Top {
-			if other.ID == got[k].ID {
-				margin = want[k].LogProb - other.LogProb
-			}
-		}
-		if margin > rounding {
-			t.Errorf("request %d, token %d: got %d, want %d, which is ahead by %g", i, k, got[k].ID, want[k].ID, margin)
-		}
-		return
-	}
 }
