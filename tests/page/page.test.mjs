@@ -73,7 +73,7 @@ visit('a conversation: streaming, counts, reload, another turn', async (p, page)
     return window.lengths
   })
   assert.deepEqual(lengths, [])
-  await endless(page, 600)
+  await endless(page, 900) // long enough to come in steps where a busy machine draws seldom
   await p.set({ Seed: '7' })
   await p.say('Tell me of a river')
   await p.ended()
