@@ -93,19 +93,32 @@ func TestSpeedOfClusters(t *testing.T) {
 	}
 	needsGPU(t)
 	d := onDevice(t, Options{Act: ops.BF16})
-	clusters := d.clusters.kernels
-	t.Logf("%-8s %9s %9s %12s %12s %10s", "heads", "sequences", "context", "clusters, µs", "decode, µs", "MB")
-	for _, heads := range [][2]int{{24, 8}, {48, 8}, {32, 2}} {
-		for _, sequences := range []int{1, 2, 4, 8} {
-			for _, context := range []int{512, 4096, 32768} {
-				c := speedCase{"decode", sequences, context, 1}
+	for _, way := range newTimer(t, d.Backend).ways() {
+		way.begin()
+		clusters := d.clusters.kernels
+		t.Logf("%-8s %9s %9s %12s %12s %10s  %s", "heads", "sequences", "context", "clusters, µs", "decode, µs", "MB", way.name)
+		for _, heads := range [][2]int{{24, 8}, {48, 8}, {32, 2}} {
+			for _, c := range []speedCase{
+				{"decode", 1, 512, 1},
+				{"decode", 1, 4096, 1},
+				{"decode", 1, 32768, 1},
+				{"decode", 1, 131072, 1},
+				{"decode", 2, 4096, 1},
+				{"decode", 4, 512, 1},
+				{"decode", 4, 4096, 1},
+				{"decode", 4, 32768, 1},
+				{"decode", 8, 512, 1},
+				{"decode", 8, 4096, 1},
+				{"decode", 8, 32768, 1},
+			} {
 				in, bytes := c.timeAppended(t, d, heads[0], heads[1])
 				d.clusters.kernels = nil
 				without, _ := c.timeAppended(t, d, heads[0], heads[1])
 				d.clusters.kernels = clusters
-				t.Logf("%-8s %9d %9d %12.2f %12.2f %10.1f", fmt.Sprintf("%d:%d", heads[0], heads[1]), sequences, context, in, without, float64(bytes)/1e6)
+				t.Logf("%-8s %9d %9d %12.2f %12.2f %10.1f", fmt.Sprintf("%d:%d", heads[0], heads[1]), c.sequences, c.context, in, without, float64(bytes)/1e6)
 			}
 		}
+		way.end()
 	}
 }
 

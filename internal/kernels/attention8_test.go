@@ -321,21 +321,30 @@ func TestSpeedOfCaches(t *testing.T) {
 	}
 	needsGPU(t)
 	d := onDevice(t, Options{Act: ops.BF16})
-	t.Logf("%-7s %9s %9s %8s %10s %10s %8s", "heads", "sequences", "context", "cache", "µs", "GB/s", "times")
-	for _, heads := range [][2]int{{24, 8}, {32, 2}} {
-		for _, sequences := range []int{1, 8, 64} {
-			for _, context := range []int{4096, 32768} {
-				first := 0.0
-				for _, format := range []ops.CacheFormat{ops.Plain, ops.INT8, ops.FP8} {
-					c := speedCase{"decode", sequences, context, 1}
-					µs, bytes := c.time(t, d, heads[0], heads[1], format)
-					if format == ops.Plain {
-						first = µs
-					}
-					t.Logf("%2d:%-4d %9d %9d %8s %10.2f %10.0f %8.2f", heads[0], heads[1], sequences, context, format, µs, float64(bytes)/µs/1e3, first/µs)
+	for _, way := range newTimer(t, d.Backend).ways() {
+		way.begin()
+		t.Logf("%-7s %9s %9s %8s %10s %10s %8s  %s", "heads", "sequences", "context", "cache", "µs", "GB/s", "times", way.name)
+		for _, heads := range [][2]int{{24, 8}, {32, 2}} {
+			for _, sequences := range []int{1, 8, 64} {
+				for _, context := range []int{4096, 32768} {
+					speedCase{"decode", sequences, context, 1}.compareCaches(t, d, heads)
 				}
 			}
 		}
+		way.end()
+	}
+}
+
+// compareCaches prints the times of one case for each kind of cache.
+func (c speedCase) compareCaches(t *testing.T, d device, heads [2]int) {
+	t.Helper()
+	first := 0.0
+	for _, format := range []ops.CacheFormat{ops.Plain, ops.INT8, ops.FP8} {
+		µs, bytes := c.time(t, d, heads[0], heads[1], format)
+		if format == ops.Plain {
+			first = µs
+		}
+		t.Logf("%2d:%-4d %9d %9d %8s %10.2f %10.0f %8.2f", heads[0], heads[1], c.sequences, c.context, format, µs, float64(bytes)/µs/1e3, first/µs)
 	}
 }
 

@@ -1,8 +1,14 @@
 package kernels
 
 import (
+	"bytes"
+	"compress/gzip"
 	"flag"
+	"io"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,7 +16,10 @@ import (
 	"github.com/godwit-llm/godwit/internal/ops"
 )
 
-var measuring = flag.Bool("speed", false, "run the tests that measure")
+var (
+	measuring   = flag.Bool("speed", false, "run the tests that measure")
+	otherImages = flag.String("images", "", "comma-separated `folders` of compiled kernels that tests of decoding measure beside the embedded ones")
+)
 
 // timer measures work in a backend's stream.
 type timer struct {
@@ -74,6 +83,76 @@ func (m *timer) measure(times int, work func(i int)) time.Duration {
 func median(runs []time.Duration) time.Duration {
 	slices.Sort(runs)
 	return runs[len(runs)/2]
+}
+
+// ---- ways to compute it ----
+
+// way is a choice of kernels. begin makes it, end unmakes it.
+type way struct {
+	name       string
+	begin, end func()
+}
+
+// ways lists what is compared; the first is the product's.
+func (m *timer) ways() []way {
+	nothing := func() {}
+	out := []way{{"as it is", nothing, nothing}}
+	for _, folder := range strings.Split(*otherImages, ",") {
+		if folder == "" {
+			continue
+		}
+		embedded, other := m.images.modules, m.load(folder)
+		out = append(out, way{
+			filepath.Base(folder),
+			func() { m.images.modules = other; m.reopen() },
+			func() { m.images.modules = embedded; m.reopen() },
+		})
+	}
+	return out
+}
+
+// reopen finds the kernels of a step of one request again, whatever its cache.
+func (m *timer) reopen() {
+	m.Helper()
+	m.must(m.wait())
+	families := []family{&m.linear, &m.attention, &m.clusters}
+	for _, p := range []part{int8Caches, fp8Caches} {
+		if m.opened[p] {
+			families = append(families, m.of(p)...)
+		}
+	}
+	for _, f := range families {
+		m.must(f.open(m.Backend))
+	}
+}
+
+// load returns the modules of a folder of images, and the embedded ones of all
+// other sources.
+func (m *timer) load(folder string) map[string]*cuda.Module {
+	m.Helper()
+	out := map[string]*cuda.Module{}
+	for source, m := range m.images.modules {
+		out[source] = m
+	}
+	target := targetOf(m.dev.Info().Capability)
+	names, err := filepath.Glob(filepath.Join(folder, "*."+target+".gz"))
+	m.must(err)
+	if len(names) == 0 {
+		m.Fatalf("%s has no images for %s", folder, target)
+	}
+	for _, name := range names {
+		packed, err := os.ReadFile(name)
+		m.must(err)
+		z, err := gzip.NewReader(bytes.NewReader(packed))
+		m.must(err)
+		image, err := io.ReadAll(z)
+		m.must(err)
+		module, err := m.dev.Load(image)
+		m.must(err)
+		m.Cleanup(func() { m.must(module.Close()) })
+		out[strings.TrimSuffix(filepath.Base(name), "."+target+".gz")] = module
+	}
+	return out
 }
 
 // TestSpeedOfSmallOperations prints a table of the operations around the

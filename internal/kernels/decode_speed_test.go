@@ -1,27 +1,17 @@
 package kernels
 
 import (
-	"bytes"
-	"compress/gzip"
 	"flag"
 	"fmt"
-	"io"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/godwit-llm/godwit/internal/cuda"
 	"github.com/godwit-llm/godwit/internal/ops"
 )
 
-var (
-	otherImages = flag.String("images", "", "comma-separated `folders` of compiled kernels that TestDecodeSpeed measures beside the embedded ones")
-	rounds      = flag.Int("rounds", 3, "how often TestDecodeSpeed measures everything, in turn")
-)
+var rounds = flag.Int("rounds", 3, "how often TestDecodeSpeed measures everything, in turn")
 
 // floorRate is what a plain reader reaches on an H200, in bytes/s: all shares
 // are of that, whatever the device.
@@ -52,6 +42,7 @@ func TestDecodeSpeedRuns(t *testing.T) {
 // print measures everything and prints the table.
 func (d *request) print() {
 	ways := d.ways()
+	d.steps() // makes room for what the choice of a token needs, which recordings cannot
 	items := d.items()
 	took := make([][][]time.Duration, len(items)) // [item][way][round]
 	for range *rounds {
@@ -370,72 +361,6 @@ func (d *request) replayed(run func()) {
 	if err := d.graphs.err; err != nil {
 		d.Fatal(err)
 	}
-}
-
-// ---- ways to compute it ----
-
-// way is a choice of kernels. begin makes it, end unmakes it.
-type way struct {
-	name       string
-	begin, end func()
-}
-
-// ways lists what is compared; the first is the product's.
-func (d *request) ways() []way {
-	nothing := func() {}
-	out := []way{{"as it is", nothing, nothing}}
-	for _, folder := range strings.Split(*otherImages, ",") {
-		if folder == "" {
-			continue
-		}
-		embedded, other := d.images.modules, d.load(folder)
-		out = append(out, way{
-			filepath.Base(folder),
-			func() { d.images.modules = other; d.reopen() },
-			func() { d.images.modules = embedded; d.reopen() },
-		})
-	}
-	// Room for what the choice of a token needs, which recordings cannot make.
-	d.steps()
-	return out
-}
-
-// reopen finds the kernels of a step of one request again.
-func (d *request) reopen() {
-	d.Helper()
-	d.must(d.wait())
-	for _, f := range []family{&d.linear, &d.attention, &d.clusters} {
-		d.must(f.open(d.Backend))
-	}
-}
-
-// load returns the modules of a folder of images, and the embedded ones of all
-// other sources.
-func (d *request) load(folder string) map[string]*cuda.Module {
-	d.Helper()
-	out := map[string]*cuda.Module{}
-	for source, m := range d.images.modules {
-		out[source] = m
-	}
-	target := targetOf(d.dev.Info().Capability)
-	names, err := filepath.Glob(filepath.Join(folder, "*."+target+".gz"))
-	d.must(err)
-	if len(names) == 0 {
-		d.Fatalf("%s has no images for %s", folder, target)
-	}
-	for _, name := range names {
-		packed, err := os.ReadFile(name)
-		d.must(err)
-		z, err := gzip.NewReader(bytes.NewReader(packed))
-		d.must(err)
-		image, err := io.ReadAll(z)
-		d.must(err)
-		module, err := d.dev.Load(image)
-		d.must(err)
-		d.Cleanup(func() { d.must(module.Close()) })
-		out[strings.TrimSuffix(filepath.Base(name), "."+target+".gz")] = module
-	}
-	return out
 }
 
 // compare prints how far the logits of the ways are from those of a kernel for

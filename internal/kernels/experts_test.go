@@ -170,7 +170,7 @@ func mixtureTolerance(act ops.DType) float64 {
 
 // TestExperts compares all ways with the CPU.
 func TestExperts(t *testing.T) {
-	for _, c := range []struct {
+	for _, c := range some([]struct {
 		experts, topK, in, width, out int
 		act                           ops.Activation
 		rows                          []int
@@ -183,7 +183,7 @@ func TestExperts(t *testing.T) {
 		{1, 1, 40, 8, 24, ops.GELUTanh, []int{1, 9, 150}},
 		{9, 4, 40, 64, 24, ops.GELU, []int{1, 33}},
 		{8, 4, 2688, 1856, 2688, ops.ReLU2, []int{1, 2, 33}},
-	} {
+	}, 3) {
 		for _, act := range activationTypes {
 			if act == ops.F16 && c.in > 1000 {
 				continue
@@ -310,7 +310,7 @@ func TestExpertsRepeat(t *testing.T) {
 	const experts, topK, in, width = 32, 4, 256, 136
 	dev, _ := m.mixtures(experts, in, width, in, ops.ReLU2)
 	router, _ := m.routers(ops.Router{TopK: topK, Groups: 1, TopGroups: 1, Normalize: true, ScalingFactor: 2.5}, experts, in, ops.BF16)
-	for _, n := range affordable(1, []int{1, 2, 17, 64, 300, 1000}, func(n int) int { return 2e5 * n }) {
+	for _, n := range some(affordable(1, []int{1, 2, 17, 64, 300, 1000}, func(n int) int { return 2e5 * n }), 3) {
 		x := m.random(ops.BF16, n, in, 0)
 		routes, err := m.Backend.Routes(ops.Mixture{Rows: n, TopK: topK, Experts: experts, Width: width, Out: in})
 		m.must(err)

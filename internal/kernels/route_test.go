@@ -76,7 +76,7 @@ func (c *comparison) readCPU(t ops.Tensor) []float32 {
 // TestRoute compares choices exactly, and weights closely, with the CPU's.
 func TestRoute(t *testing.T) {
 	for _, act := range activationTypes {
-		for _, c := range []struct {
+		for _, c := range some([]struct {
 			n, experts, width int
 			router            ops.Router
 			stored            ops.DType
@@ -92,7 +92,7 @@ func TestRoute(t *testing.T) {
 			{1000, 128, 192, ops.Router{TopK: 6, Groups: 1, TopGroups: 1, Normalize: true, ScalingFactor: 2.5}, act},
 			{1000, 20, 35, ops.Router{TopK: 3, Groups: 5, TopGroups: 2, Normalize: true, ScalingFactor: 2.5}, act},
 			{500, 128, 64, ops.Router{TopK: 6, Groups: 1, TopGroups: 1, Normalize: true, ScalingFactor: 2.5}, ops.F32},
-		} {
+		}, 3) {
 			t.Run(fmt.Sprintf("%s/%d rows of %d,%d of %d,%s", act, c.n, c.width, c.router.TopK, c.experts, c.stored), func(t *testing.T) {
 				m := compareWithCPU(t, act)
 				dev, cpu := m.routers(c.router, c.experts, c.width, c.stored)

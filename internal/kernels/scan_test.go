@@ -158,7 +158,7 @@ func TestScan(t *testing.T) {
 	for _, act := range activationTypes {
 		t.Run(act.String(), func(t *testing.T) {
 			c := compareSplit(t, act)
-			for _, s := range affordable(1, scanCases, func(s scanCase) int { return 10 * s.heads * s.headDim * s.state }) {
+			for _, s := range some(affordable(1, scanCases, func(s scanCase) int { return 10 * s.heads * s.headDim * s.state }), 4) {
 				r, step := c.recurrence(s), 0
 				c.recurrent(mixedSteps, func(b *ops.Batch) {
 					r.step(fmt.Sprintf("%s, step %d", s, step), b)
@@ -175,14 +175,14 @@ func TestScanLengths(t *testing.T) {
 	for _, act := range activationTypes {
 		t.Run(act.String(), func(t *testing.T) {
 			c, now := compareSplit(t, act), oneIn(5)
-			for _, s := range []scanCase{
+			for _, s := range some([]scanCase{
 				{heads: 8, headDim: 64, groups: 1, state: 128, dtMax: infinite, shift: -4},
 				{heads: 2, headDim: 80, groups: 2, state: 128, dtMax: infinite, shift: -3},
 				{heads: 4, headDim: 24, groups: 2, state: 64, dtMax: infinite, shift: -2},
 				{heads: 4, headDim: 72, groups: 1, state: 256, dtMax: infinite, shift: -4},
 				{heads: 8, headDim: 64, groups: 1, state: 128, dtMax: infinite, shift: -4, kept: ops.F16},
-			} {
-				for _, n := range []int{1, 2, 16, 17, 63, 64, 65, 127, 128, 129, 255, 256, 257, 1000} {
+			}, 4) {
+				for _, n := range some([]int{1, 2, 16, 17, 63, 64, 65, 127, 128, 129, 255, 256, 257, 1000}, 5) {
 					if !now() || emulating && !*allCases && n > 300 {
 						continue
 					}
