@@ -78,7 +78,7 @@ decode() {
 }
 
 transformers() {
-	run "$python" bench/beside_transformers.py "$fast/mini-4b" --godwit "$godwit" --prompt 512 --decode 32 --batch 1,64 "$@"
+	run "$python" bench/beside_transformers.py "$fast/mini-4b" --godwit "$godwit" --prompt 512 --decode 96 --batch 1,64 "$@"
 }
 
 compiled() { transformers --compile; }
