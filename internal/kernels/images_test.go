@@ -1,7 +1,10 @@
 package kernels
 
 import (
+	"bytes"
 	"crypto/sha256"
+	"debug/elf"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -104,6 +107,72 @@ func TestImagesHaveSources(t *testing.T) {
 			t.Errorf("images/%s: %v", e.Name(), err)
 		}
 	}
+}
+
+// TestStacks: no kernel makes the driver enlarge the stacks that a device has.
+func TestStacks(t *testing.T) {
+	names, err := fs.Glob(files, "images/*.sm_*.gz")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("there are images %v, %v", names, err)
+	}
+	for _, name := range names {
+		source, rest, _ := strings.Cut(strings.TrimPrefix(name, "images/"), ".")
+		target := strings.TrimSuffix(rest, ".gz")
+		image, err := readImage(source, target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for kernel, stack := range stacks(t, image) {
+			if stack > cuda.StackBytes {
+				t.Errorf("%s.cu for %s: %s takes %d bytes of stack, want at most %d: see cuda.StackBytes", source, target, kernel, stack, cuda.StackBytes)
+			}
+		}
+	}
+}
+
+// stacks returns the bytes of stack that each kernel of an image needs, those of
+// what it calls included, as the compiler notes them in .nv.info: entries of a
+// format, an attribute and a size, here a symbol and a number.
+func stacks(t *testing.T, image []byte) map[string]uint32 {
+	t.Helper()
+	const sized, leastStack = 4, 0x12
+	image = bytes.Clone(image)
+	binary.LittleEndian.PutUint32(image[20:], uint32(elf.EV_CURRENT)) // CUDA has its own version there
+	f, err := elf.NewFile(bytes.NewReader(image))
+	if err != nil {
+		t.Fatal(err)
+	}
+	symbols, err := f.Symbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var info []byte
+	if section := f.Section(".nv.info"); section != nil { // an image may have no kernels
+		if info, err = section.Data(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found := map[string]uint32{}
+	for len(info) >= 4 {
+		format, attribute, size := info[0], info[1], int(binary.LittleEndian.Uint16(info[2:]))
+		info = info[4:]
+		if format != sized {
+			continue // the value is in the place of the size
+		}
+		if attribute == leastStack {
+			kernel := symbols[binary.LittleEndian.Uint32(info)-1] // the first symbol is left out
+			found[kernel.Name] = binary.LittleEndian.Uint32(info[4:])
+		}
+		info = info[size:]
+	}
+	for _, s := range f.Sections {
+		if kernel, ok := strings.CutPrefix(s.Name, ".text."); ok {
+			if _, ok := found[kernel]; !ok {
+				t.Errorf("%s: the image does not say how much stack it needs", kernel)
+			}
+		}
+	}
+	return found
 }
 
 func TestTargets(t *testing.T) {
