@@ -13,11 +13,13 @@ import (
 	"github.com/godwit-llm/godwit/internal/vec"
 )
 
-// loader copies weights to the device. Several goroutines read them – mapped
+// loader copies weights to the device. Several goroutines read them – from
 // files, mostly – into slots of pinned memory, converting types on the way;
 // the goroutine that owns the device queues the copies of full slots and hands
-// empty ones back. Pieces that come next are announced to the disk: page faults
-// alone would keep too little of it busy.
+// empty ones back. Pieces that come next are announced to the disk: few readers
+// alone would keep too little of it busy. What the system leaves out of such an
+// advice, where it is for more than the disk takes in one request, is read with
+// the piece.
 type loader struct {
 	pieces []piece
 }
@@ -39,6 +41,20 @@ const (
 
 // size returns the bytes that the piece has on the device.
 func (p *piece) size() int { return len(p.data) / p.from.Size() * p.to.Size() }
+
+// read puts the piece into dst as the device wants it. A piece that has another
+// type goes through scratch, which is of slotSize.
+func (p *piece) read(dst, scratch []byte) error {
+	if p.from == p.to {
+		return mmap.Copy(dst, p.data)
+	}
+	stored := scratch[:len(p.data)]
+	if err := mmap.Copy(stored, p.data); err != nil {
+		return err
+	}
+	convert(dst, p.to, stored, p.from)
+	return nil
+}
 
 // add cuts a stored matrix into pieces.
 func (l *loader) add(at cuda.DevicePtr, to ops.DType, s ops.Stored) {
@@ -174,7 +190,7 @@ func (f *flush) close() error {
 
 // read fills slots until no piece is left. It runs on a goroutine of its own.
 func (f *flush) read(stop <-chan struct{}) {
-	memory := f.memory.Bytes()
+	memory, scratch := f.memory.Bytes(), make([]byte, slotSize)
 	for {
 		i := int(f.next.Add(1)) - 1
 		if i >= len(f.pieces) {
@@ -186,8 +202,7 @@ func (f *flush) read(stop <-chan struct{}) {
 		select {
 		case slot := <-f.empty:
 			p := &f.pieces[i]
-			err := mmap.Guard(func() { convert(memory[slot*slotSize:][:p.size()], p.to, p.data, p.from) })
-			f.full <- filled{slot, i, err}
+			f.full <- filled{slot, i, p.read(memory[slot*slotSize:][:p.size()], scratch)}
 		case <-stop:
 			return
 		}

@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/godwit-llm/godwit/internal/mmap"
 	"github.com/godwit-llm/godwit/internal/ops"
 )
@@ -39,12 +37,12 @@ func mappedFile(t testing.TB, n int) []byte {
 		}
 		left -= k
 	}
-	data, err := unix.Mmap(int(f.Fd()), 0, n, unix.PROT_READ, unix.MAP_SHARED)
+	data, unmap, err := mmap.Open(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := unix.Munmap(data); err != nil {
+		if err := unmap(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -67,7 +65,7 @@ func TestSpeedOfLoading(t *testing.T) {
 		readers  int
 		from, to ops.DType
 	}{
-		{16, ops.BF16, ops.BF16}, // pages of the file are entered in the table of the process
+		{16, ops.BF16, ops.BF16},
 		{16, ops.BF16, ops.BF16},
 		{8, ops.BF16, ops.BF16},
 		{4, ops.BF16, ops.BF16},

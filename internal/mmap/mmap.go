@@ -16,7 +16,8 @@ var ErrNotRegular = errors.New("this is no regular file")
 // Open maps the file at path. The bytes are valid until unmap is called, and
 // must not be written. Pages are read when they are touched: the reader knows
 // better than the kernel what comes next. A file that is truncated meanwhile
-// makes a read of its pages fault, see Guard. The bytes of an empty file are nil.
+// makes a read of its pages fault, see Guard. The file stays open as long, for
+// Copy. The bytes of an empty file are nil.
 func Open(path string) (data []byte, unmap func() error, err error) {
 	// Opening a pipe would wait for its writer: look before.
 	info, err := os.Stat(path)
@@ -30,19 +31,29 @@ func Open(path string) (data []byte, unmap func() error, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	defer f.Close()
-	if info, err = f.Stat(); err != nil {
+	data, giveBack, err := open(f)
+	if len(data) == 0 {
+		return nil, giveBack, errors.Join(err, f.Close())
+	}
+	files.add(data, f)
+	return data, func() error { return errors.Join(files.remove(data).Close(), giveBack()) }, nil
+}
+
+// open maps a file that stays open.
+func open(f *os.File) (data []byte, unmap func() error, err error) {
+	info, err := f.Stat()
+	if err != nil {
 		return nil, nil, err
 	}
 	switch size := info.Size(); {
 	case size == 0:
 		return nil, func() error { return nil }, nil
 	case size > math.MaxInt:
-		return nil, nil, fmt.Errorf("%s: %d bytes are more than this machine can map", path, size)
+		return nil, nil, fmt.Errorf("%s: %d bytes are more than this machine can map", f.Name(), size)
 	default:
 		data, unmap, err = mapFile(f, int(size))
 		if err != nil {
-			err = fmt.Errorf("%s: %w", path, err)
+			err = fmt.Errorf("%s: %w", f.Name(), err)
 		}
 		return data, unmap, err
 	}
