@@ -52,13 +52,6 @@ constexpr int MOST_CLUSTERS = 8;  // of a token and key head
 constexpr int TILES = 4;          // of a warp, before a second cluster helps
 constexpr float LOWEST = -1e30f;  // below every score, and finite: -inf less this is no NaN
 
-// exp2_approx is 2^x in one instruction; numbers below 2^-126 count as 0.
-__device__ __forceinline__ float exp2_approx(float x) {
-    float r;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
-    return r;
-}
-
 // barrier_known makes initialised barriers known to the cluster.
 __device__ __forceinline__ void barrier_known() {
 #if __CUDA_ARCH__ >= 900
@@ -266,9 +259,9 @@ template <class T, int D> struct Part {
 #pragma unroll
             for (int m = 4; m < 32; m <<= 1) most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, m));
             most = fmaxf(most, top[j]);  // finite: a tile has a position that counts
-            const float shrink = exp2_approx(top[j] - most);
+            const float shrink = power2(top[j] - most);
             top[j] = most;
-            s[j] = exp2_approx(x - most), s[2 + j] = exp2_approx(y - most);
+            s[j] = power2(x - most), s[2 + j] = power2(y - most);
             weight[j] = weight[j] * shrink + (s[j] + s[2 + j]);
 #pragma unroll
             for (int i = 0; i < D / 16; i++) sum[i][j] *= shrink, sum[i][2 + j] *= shrink;
@@ -296,7 +289,7 @@ template <class T, int D> struct Part {
             const int head = 2 * t + j;
             if (head >= count) continue;
             const Weight other = weights[head];
-            const float most = fmaxf(fmaxf(top[j], other.x), LOWEST), own = exp2_approx(top[j] - most), share = exp2_approx(other.x - most);
+            const float most = fmaxf(fmaxf(top[j], other.x), LOWEST), own = power2(top[j] - most), share = power2(other.x - most);
             top[j] = most;
             weight[j] = fmaf(g == 0 ? other.y : 0.f, share, weight[j] * own);
 #pragma unroll
@@ -340,7 +333,7 @@ template <int N> struct Sum {
     float top, weight, value[N];
 
     __device__ __forceinline__ void join(const Weight &w, const float (&v)[N]) {
-        const float share = exp2_approx(w.x - top);
+        const float share = power2(w.x - top);
         weight = fmaf(share, w.y, weight);
 #pragma unroll
         for (int i = 0; i < N; i++) value[i] = fmaf(share, v[i], value[i]);

@@ -73,18 +73,18 @@ type clusterPlan struct {
 // sequence. There is none where the batch keeps the device busy anyhow, nor for
 // other sizes of heads and pages.
 //
-// It depends on the device, the number of tokens and whether the longest of
-// their sequences is far, so that a recorded step stays right while sequences
+// It depends on the device, the number of tokens and how far the longest of
+// their sequences is, so that a recorded step stays right while sequences
 // grow: the kernel itself finds out how many of the clusters have work.
 // Measurements say where attend_decode is faster.
-func (c chip) clusterPlan(tokens int, far bool, a *ops.Attention, pageSize int) (p clusterPlan, ok bool) {
+func (c chip) clusterPlan(tokens, far int, a *ops.Attention, pageSize int) (p clusterPlan, ok bool) {
 	if a.HeadDim != 64 && a.HeadDim != 128 || pageSize < tilePositions || pageSize&(pageSize-1) != 0 {
 		return p, false
 	}
 	group := a.Heads / a.KVHeads
 	p.parts = ceil(group, clusterHeads)
 	blocks := clusterBlocks * a.KVHeads * p.parts * tokens
-	if far || blocks > 2*c.processors {
+	if far > 1 || far > 0 && (p.parts == 1 || tokens > 2) || blocks > 2*c.processors {
 		return p, false
 	}
 	p.clusters = min(max(c.processors/blocks, 1), mostClusters)
@@ -104,14 +104,21 @@ func (c chip) clusterPlan(tokens int, far bool, a *ops.Attention, pageSize int) 
 	return p, true
 }
 
-// clusterReach is the most positions of a sequence that attend_cluster.cu takes:
-// about where attend_decode begins to be faster.
-const clusterReach = 8192
+// clusterReaches are about where attend_decode begins to be faster than
+// attend_cluster.cu, in positions: in general, and where one or two tokens have more
+// than 8 query heads a key head.
+var clusterReaches = [...]int{4096, 16384}
 
-// far reports whether the step has so few tokens that attend_cluster.cu might
-// attend them, and a sequence that is too long for it.
-func (b *Backend) far() bool {
-	return b.step.longest > clusterReach && b.step.n*clusterBlocks <= 2*b.linear.chip.processors
+// far says how many of clusterReaches the step's longest sequence exceeds, if it
+// has so few tokens that attend_cluster.cu might attend them.
+func (b *Backend) far() (n int) {
+	if b.step.n*clusterBlocks > 2*b.linear.chip.processors {
+		return 0
+	}
+	for n < len(clusterReaches) && b.step.longest > clusterReaches[n] {
+		n++
+	}
+	return n
 }
 
 // attendCluster attends and appends where attend_cluster.cu can, and reports

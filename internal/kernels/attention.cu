@@ -8,16 +8,17 @@
 // share the positions. Any type, heads of up to 256.
 //
 // attend_decode_A_D_H: a block for each up to H query heads of a key head (x),
-// sequence (y) and split (z), four warps. D is the head size rounded up. A warp
-// takes 16 positions at a time straight from memory into the registers of the
-// tensor cores, without shared memory or barriers:
+// sequence (y) and split (z), four warps. D is the head size rounded up. wide.cuh
+// has those of up to 128 columns. With 192 and 256 a warp takes 16 positions at
+// a time straight from memory into the registers of the tensor cores, without
+// shared memory or barriers:
 //
 //   scores[16, 8] = k[16, D] · qᵀ[D, 8]       lane 4g+t reads 16 bytes of rows g and g+8
 //   outᵀ[D, 8]   += vᵀ[D, 16] · p[16, 8]      lane 4g+t reads 16 bytes of rows 2t, 2t+1, 2t+8, 2t+9
 //
 // The order of the columns inside a product is free as long as both sides agree,
-// so that 16 consecutive bytes of a lane make up two steps. The next keys are
-// requested as soon as the scores are done, the next values after the sums.
+// so that 16 consecutive bytes of a lane make up two steps. Values are requested
+// as soon as the scores are done, the next keys after the sums.
 //
 // decode.cuh says how blocks share a sequence.
 //
@@ -27,8 +28,8 @@
 // With new_k attend_decode does what append does, too: queries are rotated as they
 // are read, and the block that has the token's own position stores its key and
 // value in the cache.
-#include "decode.cuh"
 #include "plain.cuh"
+#include "wide.cuh"
 
 // ---- any type and size ----
 
@@ -42,41 +43,12 @@ INSTANCES(PLAIN)
 
 constexpr int TILE = 16;
 
-// Fresh is what this step adds: the queries of a block's heads, and the key and
-// the value of its key head. Rows of queries lie 16 bytes apart from a multiple
-// of 128, so that the lanes of a read meet no bank twice.
-template <class T, int D, int H> struct Fresh {
-    T q[H][D + 8], k[D], v[D];
-};
-
-// gather reads a block's queries, and the key and the value that are new where
-// the block has their position: those go to their row of the cache, too, if it
-// has one.
-template <class T, int D, int H>
-__device__ __forceinline__ void gather(Fresh<T, D, H> &to, const Attend &a, int token, int head, int count, int kv_head, bool keeps, int row) {
-    const int units = a.head_dim / 8, half = a.new_k ? a.half : 0;
-    const float2 *angles = a.angles + (long long)token * half;
-    for (int i = threadIdx.x; i < (count + (keeps ? 2 : 0)) * units; i += blockDim.x) {
-        const int which = i / units, column = i % units * 8;
-        if (which < count) {
-            const T *q = (const T *)a.q + (long long)token * a.q_stride + (long long)(head + which) * a.head_dim;
-            *(uint4 *)(to.q[which] + column) = rotated(q, column, half, angles);
-            continue;
-        }
-        const bool key = which == count;
-        const T *from = (key ? (const T *)a.new_k + (long long)token * a.k_stride : (const T *)a.new_v + (long long)token * a.v_stride) + kv_head * a.head_dim;
-        const uint4 v = rotated(from, column, key ? half : 0, angles);
-        *(uint4 *)((key ? to.k : to.v) + column) = v;
-        if (row >= 0) *(uint4 *)((T *)(key ? a.k : a.v) + (long long)row * a.head_dim + column) = v;
-    }
-}
-
-// Part is what a warp holds of N times 8 query heads.
-template <class T, int D, int N> struct Part : Sums<D, N> {
-    using Sums<D, N>::sum;
-    using Sums<D, N>::top;
-    using Sums<D, N>::weight;
-    uint4 k[D / 32][2], v[D / 64][4], q[N][D / 32];
+// Part is what a warp holds of 8 query heads.
+template <class T, int D> struct Part : Sums<D> {
+    using Sums<D>::sum;
+    using Sums<D>::top;
+    using Sums<D>::weight;
+    uint4 k[D / 32][2], v[D / 64][4], q[D / 32];
 
     static __device__ __forceinline__ uint4 fetch(const void *cache, int row, int column, int dim) {
         return row >= 0 && column < dim ? load16((const T *)cache + (long long)row * dim + column) : make_uint4(0, 0, 0, 0);
@@ -128,80 +100,64 @@ template <class T, int D, int N> struct Part : Sums<D, N> {
             for (int i = 0; i < 4; i++) v[c][i] = fetch(a.v, r[i], 64 * c + 8 * g, a.head_dim);
     }
 
-    __device__ __forceinline__ void fetch_queries(const Fresh<T, D, 8 * N> &from, int count, int dim, int lane) {
+    __device__ __forceinline__ void fetch_queries(const Fresh<T, D, 8> &from, int count, int dim, int lane) {
+        const int row = lane >> 2;
 #pragma unroll
-        for (int n = 0; n < N; n++) {
-            const int row = 8 * n + (lane >> 2);
-#pragma unroll
-            for (int c = 0; c < D / 32; c++) {
-                const int column = 32 * c + 8 * (lane & 3);
-                q[n][c] = row < count && column < dim ? *(const uint4 *)(from.q[row] + column) : make_uint4(0, 0, 0, 0);
-            }
+        for (int c = 0; c < D / 32; c++) {
+            const int column = 32 * c + 8 * (lane & 3);
+            q[c] = row < count && column < dim ? *(const uint4 *)(from.q[row] + column) : make_uint4(0, 0, 0, 0);
         }
     }
 
-    __device__ __forceinline__ void scores(float (&s)[N][4]) const {
+    __device__ __forceinline__ void scores(float (&s)[4]) const {
+        s[0] = s[1] = s[2] = s[3] = 0.f;
 #pragma unroll
-        for (int n = 0; n < N; n++) {
-            s[n][0] = s[n][1] = s[n][2] = s[n][3] = 0.f;
-#pragma unroll
-            for (int c = 0; c < D / 32; c++) {
-                accumulate<T>(s[n], k[c][0].x, k[c][1].x, k[c][0].y, k[c][1].y, q[n][c].x, q[n][c].y);
-                accumulate<T>(s[n], k[c][0].z, k[c][1].z, k[c][0].w, k[c][1].w, q[n][c].z, q[n][c].w);
-            }
+        for (int c = 0; c < D / 32; c++) {
+            accumulate<T>(s, k[c][0].x, k[c][1].x, k[c][0].y, k[c][1].y, q[c].x, q[c].y);
+            accumulate<T>(s, k[c][0].z, k[c][1].z, k[c][0].w, k[c][1].w, q[c].z, q[c].w);
         }
     }
 
     // weigh turns scores into weights relative to the largest score so far.
     // here and next say whether positions g and g+8 of the tile count.
-    __device__ __forceinline__ void weigh(float (&s)[4], int n, float scale, bool here, bool next) {
+    __device__ __forceinline__ void weigh(float (&s)[4], float scale, bool here, bool next) {
 #pragma unroll
         for (int j = 0; j < 2; j++) {
             const float x = here ? s[j] * scale : minus_infinity(), y = next ? s[2 + j] * scale : minus_infinity();
             float most = fmaxf(x, y);
 #pragma unroll
             for (int m = 4; m < 32; m <<= 1) most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, m));
-            most = fmaxf(most, top[n][j]);
-            const float base = most == minus_infinity() ? 0.f : most, shrink = exp2f(top[n][j] - base);
-            top[n][j] = most;
+            most = fmaxf(most, top[j]);
+            const float base = most == minus_infinity() ? 0.f : most, shrink = exp2f(top[j] - base);
+            top[j] = most;
             s[j] = exp2f(x - base);
             s[2 + j] = exp2f(y - base);
-            weight[n][j] = weight[n][j] * shrink + (s[j] + s[2 + j]);
+            weight[j] = weight[j] * shrink + (s[j] + s[2 + j]);
 #pragma unroll
-            for (int i = 0; i < D / 16; i++) sum[n][i][j] *= shrink, sum[n][i][2 + j] *= shrink;
+            for (int i = 0; i < D / 16; i++) sum[i][j] *= shrink, sum[i][2 + j] *= shrink;
         }
     }
 
-    __device__ __forceinline__ void add(const float (&s)[N][4]) {
-        uint32_t p[N][2];
-#pragma unroll
-        for (int n = 0; n < N; n++) {
-            p[n][0] = transpose(pack2<T>(s[n][0], s[n][1]));
-            p[n][1] = transpose(pack2<T>(s[n][2], s[n][3]));
-        }
+    __device__ __forceinline__ void add(const float (&s)[4]) {
+        const uint32_t p0 = transpose(pack2<T>(s[0], s[1])), p1 = transpose(pack2<T>(s[2], s[3]));
 #pragma unroll
         for (int c = 0; c < D / 64; c++)
 #pragma unroll
             for (int j = 0; j < 4; j++) {
                 const uint32_t w0 = word(v[c][0], j), w1 = word(v[c][1], j), w2 = word(v[c][2], j), w3 = word(v[c][3], j);
-                const uint32_t a0 = __byte_perm(w0, w1, 0x5410), a1 = __byte_perm(w0, w1, 0x7632);
-                const uint32_t a2 = __byte_perm(w2, w3, 0x5410), a3 = __byte_perm(w2, w3, 0x7632);
-#pragma unroll
-                for (int n = 0; n < N; n++) accumulate<T>(sum[n][4 * c + j], a0, a1, a2, a3, p[n][0], p[n][1]);
+                accumulate<T>(sum[4 * c + j], __byte_perm(w0, w1, 0x5410), __byte_perm(w0, w1, 0x7632), __byte_perm(w2, w3, 0x5410),
+                              __byte_perm(w2, w3, 0x7632), p0, p1);
             }
     }
 };
 
-template <class T, int D, int N, bool ROWS> __device__ void attend_decode(const Attend &a, const Step &step) {
-    constexpr int H = 8 * N;
-    // Large heads leave no registers for keys and values at the same time.
-    constexpr bool ahead = D <= 128;
+template <class T, int D, bool ROWS> __device__ void attend_decode(const Attend &a, const Step &step) {
+    constexpr int H = 8;
     __shared__ __align__(16) Shares<D, H> shares;
     __shared__ __align__(16) Fresh<T, D, H> fresh;
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-    const int group = a.heads / a.kv_heads, parts = (group + H - 1) / H;
-    const int kv_head = blockIdx.x / parts, part_of = blockIdx.x % parts;
-    const int head = kv_head * group + part_of * H, count = min(H, group - part_of * H);
+    const Heads of = heads_of<H>(a);
+    const int kv_head = of.kv_head, part_of = of.part_of, head = of.head, count = of.count;
     dependency_launch();
 
     // The step's metadata were there before its first kernel, and all keys and
@@ -212,7 +168,7 @@ template <class T, int D, int N, bool ROWS> __device__ void attend_decode(const 
         return;
     }
     const int *pages = step.pages + (long long)(ROWS ? r.sequence : blockIdx.y) * step.counts[COUNT_PAGES];
-    Part<T, D, N> part;
+    Part<T, D> part;
     part.clear();
     const bool keeps = !ROWS && a.new_k && r.ends;
     const int own = keeps ? r.last / TILE : -1, place = r.last % TILE; // where the new one belongs
@@ -233,15 +189,14 @@ template <class T, int D, int N, bool ROWS> __device__ void attend_decode(const 
     for (bool first = true; first || tile < r.end;) {
         const int next = first ? tile : tile + DECODE_WARPS;
         const int next_rows = first ? rows : rows_of(next);
-        float s[N][4];
+        float s[4];
         if (!first) {
             if (tile == own) part.insert_key(fresh.k, place, a.head_dim, lane);
             part.scores(s);
         }
-        if (ahead || first) part.fetch_keys(a, next_rows, lane);
-        if (!ahead && !first) part.fetch_values(a, rows, lane);
+        // There are no registers for keys and values at the same time.
         if (first) {
-            if (ahead) part.fetch_values(a, next_rows, lane);
+            part.fetch_keys(a, next_rows, lane);
             dependency_wait();
             gather(fresh, a, r.token, head, count, kv_head, keeps, row);
             __syncthreads();
@@ -249,14 +204,12 @@ template <class T, int D, int N, bool ROWS> __device__ void attend_decode(const 
             first = false;
             continue;
         }
+        part.fetch_values(a, rows, lane);
         const int p = TILE * tile + (lane >> 2);
-#pragma unroll
-        for (int n = 0; n < N; n++)
-            part.weigh(s[n], n, scale, p >= r.first && p <= r.last, p + 8 >= r.first && p + 8 <= r.last);
+        part.weigh(s, scale, p >= r.first && p <= r.last, p + 8 >= r.first && p + 8 <= r.last);
         if (tile == own) part.insert_value(fresh.v, place, a.head_dim, lane);
         part.add(s);
-        if (ahead) part.fetch_values(a, next_rows, lane);
-        else part.fetch_keys(a, next_rows, lane);
+        part.fetch_keys(a, next_rows, lane);
         rows = next_rows, tile = next;
     }
     leave<8>(shares, part, warp, lane, count, 1.f);
@@ -264,11 +217,18 @@ template <class T, int D, int N, bool ROWS> __device__ void attend_decode(const 
     finish<T, D, H>(shares, a, r, head, count);
 }
 
-#define DECODE(NAME, T, D, N, BLOCKS)                                                                                  \
-    extern "C" __global__ void __launch_bounds__(32 * DECODE_WARPS, BLOCKS) attend_decode_##NAME(Attend a, Step step) { \
-        attend_decode<T, D, N, false>(a, step);                                                                        \
-    }                                                                                                                  \
-    extern "C" __global__ void __launch_bounds__(32 * DECODE_WARPS, BLOCKS) attend_rows_##NAME(Attend a, Step step) {   \
-        attend_decode<T, D, N, true>(a, step);                                                                         \
+#define DECODE(NAME, ATTEND, T, D)                                                                                 \
+    extern "C" __global__ void __launch_bounds__(32 * DECODE_WARPS, 2) attend_decode_##NAME(Attend a, Step step) { \
+        ATTEND<T, D, false>(a, step);                                                                              \
+    }                                                                                                              \
+    extern "C" __global__ void __launch_bounds__(32 * DECODE_WARPS, 2) attend_rows_##NAME(Attend a, Step step) {   \
+        ATTEND<T, D, true>(a, step);                                                                               \
     }
-DECODE_INSTANCES(DECODE)
+DECODE(bf16_64_16, attend_wide, bf16, 64)
+DECODE(bf16_128_16, attend_wide, bf16, 128)
+DECODE(bf16_192_8, attend_decode, bf16, 192)
+DECODE(bf16_256_8, attend_decode, bf16, 256)
+DECODE(f16_64_16, attend_wide, f16, 64)
+DECODE(f16_128_16, attend_wide, f16, 128)
+DECODE(f16_192_8, attend_decode, f16, 192)
+DECODE(f16_256_8, attend_decode, f16, 256)

@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/godwit-llm/godwit/internal/cuda"
@@ -14,6 +15,7 @@ type attention struct {
 	rows       map[decodeShape]*cuda.Function // of the same shapes
 	processors int
 	clusters   bool           // blocks can form clusters
+	shared     int            // bytes that a block may have
 	scratch    cuda.DevicePtr // what splits leave for each other; reserved when first needed
 	finished   cuda.DevicePtr // a counter a pair of key head and sequence
 }
@@ -22,7 +24,7 @@ type attention struct {
 // so many query heads a block.
 type decodeShape struct{ dim, heads int }
 
-var decodeShapes = []decodeShape{{64, 8}, {64, 16}, {128, 8}, {128, 16}, {192, 8}, {256, 8}}
+var decodeShapes = []decodeShape{{64, 16}, {128, 16}, {192, 8}, {256, 8}}
 
 // Constants of attention.cu.
 const (
@@ -33,6 +35,11 @@ const (
 	tilePositions = 16
 	maxSplits     = 64
 	maxCluster    = 8
+
+	wideSpan    = 32  // of wide.cuh: positions of a tile
+	wideDim     = 128 // columns of a head, at most
+	widePlaces  = 3   // of a warp's ring
+	wide8Places = 5   // of wide8.cuh
 )
 
 // Attention in tensor cores begins with Ampere.
@@ -50,6 +57,7 @@ func (k *attention) open(b *Backend) error {
 	info := b.dev.Info()
 	k.processors = info.Multiprocessors
 	k.clusters = info.Capability >= 90 && targetOf(info.Capability) != fallback
+	k.shared = max(info.SharedOptIn, info.SharedBlock)
 	var err error
 	if k.plain, err = b.typed("attention", "attend_plain"); err != nil {
 		return err
@@ -57,20 +65,41 @@ func (k *attention) open(b *Backend) error {
 	if b.opt.Act == ops.F32 || info.Capability < tensorCores {
 		return nil
 	}
-	if k.decode, err = b.decodeKernels("attention", "attend_decode"); err != nil {
+	if k.decode, err = b.decodeKernels("attention", "attend_decode", 2); err != nil {
 		return err
 	}
-	k.rows, err = b.decodeKernels("attention", "attend_rows")
+	k.rows, err = b.decodeKernels("attention", "attend_rows", 2)
 	return err
 }
 
-// decodeKernels finds the instances of a kernel by their shapes.
-func (b *Backend) decodeKernels(source, name string) (map[decodeShape]*cuda.Function, error) {
+// wideShared returns the bytes of the rings of a block of wide.cuh, or, for caches of
+// one byte a number, of wide8.cuh. Those of wide.cuh have two places a warp where
+// three, and what the block has besides, are more than most.
+func wideShared(dim, size, most int) int {
+	place := decodeWarps * wideSpan * size * dim
+	if size == 1 {
+		return wide8Places * place
+	}
+	besides := 2 * (16*(dim+8) + 2*dim)
+	if widePlaces*place+besides > most {
+		return 2 * place
+	}
+	return widePlaces * place
+}
+
+// decodeKernels finds the instances of a kernel for caches of so many bytes a number
+// by their shapes.
+func (b *Backend) decodeKernels(source, name string, size int) (map[decodeShape]*cuda.Function, error) {
 	kernels := map[decodeShape]*cuda.Function{}
 	for _, s := range decodeShapes {
 		f, err := b.kernel(source, fmt.Sprintf("%s_%s_%d_%d", name, suffix(b.opt.Act), s.dim, s.heads))
 		if err != nil {
 			return nil, err
+		}
+		if s.dim <= wideDim {
+			if err := errors.Join(f.SetMaxShared(wideShared(s.dim, size, b.attention.shared)), f.SetCarveout(100)); err != nil {
+				return nil, err
+			}
 		}
 		kernels[s] = f
 	}
@@ -225,32 +254,30 @@ func (b *Backend) attendPlain(t *attending, tokens int, a *ops.Attention) {
 func (b *Backend) attendSplit(t *attending, byRows bool, rows int, a *ops.Attention) {
 	k, args := &b.attention, &t.args
 	shape, parts := decodeShapeOf(a)
-	f, tile := k.decode[shape], tilePositions
+	pairs := a.KVHeads * parts
+	f, size := k.decode[shape], 2
 	switch {
 	case t.kernels != nil:
-		f, tile, t.bytes.rows = t.kernels.decode[shape], shape.tile8(), byRows
+		f, size, t.bytes.rows = t.kernels.decode[shape], 1, byRows
 	case byRows:
 		f = k.rows[shape]
 	}
-	pairs := a.KVHeads * parts
-	splits, minTiles := splitsOf(pairs*rows, k.processors)
-	minTiles = max(1, minTiles*tilePositions/tile)
-	cluster := 1
-	if k.clusters && splits >= maxCluster {
-		splits, cluster = splits/maxCluster*maxCluster, maxCluster
+	plan, shared := k.splitPlan(pairs*rows), 0
+	if shape.dim <= wideDim {
+		plan, shared = k.widePlan(pairs*rows, size), wideShared(shape.dim, size, k.shared)
 	}
-	if splits > 1 {
+	if plan.splits > 1 {
 		if err := b.reserveSplits(); err != nil {
 			b.fail(err)
 			return
 		}
 	}
 	args.scratch, args.finished = k.scratch, k.finished
-	args.splits, args.minTiles, args.cluster = int32(splits), int32(minTiles), int32(cluster)
+	args.splits, args.minTiles, args.cluster = int32(plan.splits), int32(plan.minTiles), int32(plan.cluster)
 	p := t.parameters(b)
-	l := cuda.Launch{Grid: cuda.Dim{X: pairs, Y: rows, Z: splits}, Block: cuda.Dim{X: decodeThreads}, Overlap: true}
-	if cluster > 1 {
-		l.Cluster = cuda.Dim{Z: cluster}
+	l := cuda.Launch{Grid: cuda.Dim{X: pairs, Y: rows, Z: plan.splits}, Block: cuda.Dim{X: decodeThreads}, Shared: shared, Overlap: true}
+	if plan.cluster > 1 {
+		l.Cluster = cuda.Dim{Z: plan.cluster}
 	}
 	b.start(f, l, p)
 }
@@ -278,26 +305,48 @@ func (b *Backend) reserveSplits() error {
 }
 
 // decodeShapeOf returns the instance of attend_decode for an attention layer,
-// and the number of blocks that the query heads of a key head take. More than 8
-// heads a block are possible where registers suffice.
+// and the number of blocks that the query heads of a key head take.
 func decodeShapeOf(a *ops.Attention) (s decodeShape, parts int) {
-	group := a.Heads / a.KVHeads
 	s = decodeShape{dim: (a.HeadDim + 63) / 64 * 64, heads: 8}
-	if group > 8 && s.dim <= 128 {
+	if s.dim <= wideDim {
 		s.heads = 16
 	}
-	return s, (group + s.heads - 1) / s.heads
+	return s, (a.Heads/a.KVHeads + s.heads - 1) / s.heads
 }
 
-// splitsOf says into how many blocks the positions of a sequence may be split,
-// and how many tiles of positions each block takes at least. They depend on the
-// number of pairs of key head and sequence and on the device alone, so that
-// a recorded step stays right while sequences grow.
-//
-// Two blocks a multiprocessor keep the memory busy, and begin together where
-// they form clusters. Where the pairs alone are that many, a few splits are left
-// for a batch whose lengths differ much.
-func splitsOf(pairs, processors int) (splits, minTiles int) {
-	splits = max(2*processors/pairs, min(4, slotsPer*processors/pairs))
-	return min(max(splits, 1), maxSplits), min(max(pairs/16, decodeWarps), 32)
+// splitPlan says into how many blocks the positions of a sequence may be split,
+// how many of them form a cluster, and how many tiles of positions each takes at
+// least. It depends on the number of pairs of key head and sequence and on the
+// device alone, so that a recorded step stays right while sequences grow.
+type splitPlan struct{ splits, cluster, minTiles int }
+
+// splitPlan plans for tiles of 16 positions that pass through registers. Two
+// blocks a multiprocessor keep the memory busy. Where the pairs alone are that many,
+// a few splits are left for a batch whose lengths differ much.
+func (k *attention) splitPlan(pairs int) splitPlan {
+	p := splitPlan{splits: max(2*k.processors/pairs, min(4, slotsPer*k.processors/pairs)), cluster: 1}
+	p.splits = min(max(p.splits, 1), maxSplits)
+	if k.clusters && p.splits >= maxCluster {
+		p.splits, p.cluster = p.splits/maxCluster*maxCluster, maxCluster
+	}
+	p.minTiles = min(max(pairs/16, decodeWarps), 32)
+	return p
+}
+
+// widePlan plans for wide.cuh and wide8.cuh, whose numbers have size bytes. A block
+// a multiprocessor has enough under way: more of them make the last ones late. Only
+// over caches in 8 bits, whose numbers have to be widened, do two compute faster,
+// if no cluster binds them: where they leave the last block not too many parts to
+// add up, and have enough to do in short contexts, too.
+func (k *attention) widePlan(pairs, size int) splitPlan {
+	p := splitPlan{splits: min(max((k.processors+pairs/2)/pairs, 1), maxSplits), cluster: 1, minTiles: decodeWarps}
+	if two := 2 * k.processors / pairs; size == 1 && 20 <= two && two <= 40 {
+		p.splits = two
+		return p
+	}
+	for k.clusters && 2*p.cluster <= min(p.splits, maxCluster) {
+		p.cluster *= 2
+	}
+	p.splits -= p.splits % p.cluster
+	return p
 }

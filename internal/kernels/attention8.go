@@ -40,7 +40,7 @@ func (k *cacheKernels) open(b *Backend) (err error) {
 	if b.attention.decode == nil {
 		return nil
 	}
-	if k.decode, err = b.decodeKernels(name, "attend_decode_"+name); err != nil {
+	if k.decode, err = b.decodeKernels(name, "attend_decode_"+name, 1); err != nil {
 		return err
 	}
 	k.prompt, err = b.promptKernels(name, "attend_prompt_"+name)
@@ -48,15 +48,6 @@ func (k *cacheKernels) open(b *Backend) (err error) {
 }
 
 func (k *cacheKernels) close() error { return nil }
-
-// tile8 returns the positions of a tile of attend_decode for caches in 8 bits:
-// TILE in decode8.cuh.
-func (s decodeShape) tile8() int {
-	if s.dim <= 128 {
-		return 32
-	}
-	return 16
-}
 
 // attend8Args is Attend8 in bytes.cuh.
 type attend8Args struct {

@@ -32,6 +32,10 @@ func bytesCases() []attendCase {
 	for _, page := range []int{1, 5, 64} {
 		out = append(out, attendCase{6, 3, 48, page, 0, 0, decoding}, attendCase{6, 3, 128, page, 0, 0, pieces})
 	}
+	for i, window := range []int{1, 31, 32, 33, 64} { // more than 8 heads a key
+		dim, page := []int{64, 128, 48, 112}[i%4], []int{16, 7, 33}[i%3]
+		out = append(out, attendCase{12, 1, dim, page, window, 0, decoding}, attendCase{20, 2, dim, page, window, 0, drafts})
+	}
 	for _, heads := range []int{7, 16, 20} {
 		for _, dim := range []int{64, 128, 192} {
 			out = append(out, attendCase{heads, 1, dim, 16, 0, 0, decoding})
@@ -40,6 +44,9 @@ func bytesCases() []attendCase {
 	return append(out,
 		attendCase{6, 2, 64, 16, 0, 3, decoding},
 		attendCase{6, 2, 64, 16, 0, 3, pieces},
+		attendCase{16, 1, 64, 3, 0, 0, []span{{1500, 1}, {127, 1}, {128, 1}}},
+		attendCase{18, 1, 128, 5, 0, 0, []span{{1300, 1}, {255, 1}, {256, 1}}},
+		attendCase{24, 2, 80, 9, 0, 8, []span{{700, 4}, {128, 1}, {0, 2}}},
 		attendCase{6, 2, 128, 16, 0, 0, []span{{2100, 1}, {31, 1}, {32, 1}, {33, 1}, {700, 1}}},
 		attendCase{6, 2, 128, 16, 0, 0, []span{{900, 97}, {1, 1}, {600, 1}}},
 		attendCase{6, 2, 128, 16, 0, 0, []span{{40, 3}, {129, 1}, {0, 5}, {700, 16}}}, // drafts
@@ -230,22 +237,21 @@ func TestAttendBytesLaunches(t *testing.T) {
 	var seen []string
 	watchBytes(f, &seen)
 	b := opened(t, f.Device(t), Options{Act: ops.BF16})
-	processors := b.dev.Info().Multiprocessors
-	decode := func(name string, pairs, parts int) string {
-		n, _ := splitsOf(pairs, processors)
-		return fmt.Sprintf("attend_decode_%s [%d %d %d] 128", name, parts, pairs/parts, n)
+	decode := func(name string, pairs, parts int, plan func(pairs int) splitPlan) string {
+		return fmt.Sprintf("attend_decode_%s [%d %d %d] 128", name, parts, pairs/parts, plan(pairs).splits)
 	}
+	wide, narrow := func(pairs int) splitPlan { return b.attention.widePlan(pairs, 1) }, b.attention.splitPlan
 	for _, c := range []struct {
 		attendCase
 		format ops.CacheFormat
 		want   []string
 	}{
-		{attendCase{24, 8, 128, 16, 0, 0, []span{{99, 1}}}, ops.INT8, []string{"append_int8_bf16 [10 1 1] 128", decode("int8_bf16_128_8", 8, 8)}},
-		{attendCase{32, 2, 128, 16, 0, 8, []span{{99, 1}, {5, 1}}}, ops.FP8, []string{"append_fp8_bf16 [9 2 1] 128", decode("fp8_bf16_128_16", 4, 2)}},
+		{attendCase{24, 8, 128, 16, 0, 0, []span{{99, 1}}}, ops.INT8, []string{"append_int8_bf16 [10 1 1] 128", decode("int8_bf16_128_16", 8, 8, wide)}},
+		{attendCase{32, 2, 128, 16, 0, 8, []span{{99, 1}, {5, 1}}}, ops.FP8, []string{"append_fp8_bf16 [9 2 1] 128", decode("fp8_bf16_128_16", 4, 2, wide)}},
 		{attendCase{4, 2, 24, 16, 0, 0, []span{{99, 1}, {0, 2}}}, ops.INT8, []string{"append_int8_bf16 [2 3 1] 128", "attend_plain_int8_bf16 [4 3 1] 128"}},
-		{attendCase{24, 8, 128, 16, 0, 0, []span{{99, 3}}}, ops.INT8, []string{"append_int8_bf16 [10 3 1] 128", decode("int8_bf16_128_8", 24, 8)}},
+		{attendCase{24, 8, 128, 16, 0, 0, []span{{99, 3}}}, ops.INT8, []string{"append_int8_bf16 [10 3 1] 128", decode("int8_bf16_128_16", 24, 8, wide)}},
 		{attendCase{2, 1, 192, 16, 0, 0, []span{{9, 65}, {7, 1}}}, ops.FP8, []string{
-			"append_fp8_bf16 [1 66 1] 128", decode("fp8_bf16_192_8", 2, 1), "attend_prompt_fp8_bf16_192 [2 2 1] 128",
+			"append_fp8_bf16 [1 66 1] 128", decode("fp8_bf16_192_8", 2, 1, narrow), "attend_prompt_fp8_bf16_192 [2 2 1] 128",
 		}},
 	} {
 		batch := c.batch(newRand().Perm)

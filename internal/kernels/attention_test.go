@@ -104,6 +104,12 @@ func attendCases() []attendCase {
 			out = append(out, attendCase{heads, 1, dim, 16, 0, 0, decoding}, attendCase{heads, 1, dim, 16, 0, 0, drafts})
 		}
 	}
+	for _, window := range []int{1, 31, 32, 33, 100} { // more than eight heads a key
+		out = append(out, attendCase{16, 1, 64, 16, window, 0, decoding}, attendCase{16, 1, 64, 8, window, 8, drafts})
+	}
+	for i, page := range []int{1, 5, 32, 64} {
+		out = append(out, attendCase{11, 1, 40 + 32*i, page, 0, 0, decoding}, attendCase{33, 3, 120 - 32*i, page, 0, 0, drafts})
+	}
 	return append(out,
 		attendCase{6, 2, 64, 16, 0, 3, decoding},
 		attendCase{6, 2, 64, 16, 0, 3, pieces},
@@ -111,6 +117,8 @@ func attendCases() []attendCase {
 		attendCase{24, 8, 128, 16, 0, 0, []span{{4096, 8}}},
 		attendCase{32, 2, 128, 16, 0, 0, []span{{2000, 16}, {31, 1}}},
 		attendCase{24, 8, 128, 16, 0, 0, []span{{4096, 1}}},
+		attendCase{32, 2, 128, 16, 0, 0, []span{{4096, 1}}},
+		attendCase{32, 2, 128, 16, 0, 0, []span{{4096, 1}, {31, 1}, {32, 1}, {2000, 1}}},
 		attendCase{24, 8, 128, 16, 0, 0, []span{{4096, 1}, {15, 1}, {2000, 1}}},
 		attendCase{24, 8, 128, 16, 0, 0, []span{{4000, 97}, {1, 1}, {600, 1}}},
 		attendCase{6, 2, 128, 16, 0, 0, slices.Repeat([]span{{40, 1}, {129, 1}, {0, 1}}, 30)},
@@ -217,24 +225,21 @@ func TestAttendLaunches(t *testing.T) {
 	var seen []string
 	watchAttention(f, &seen)
 	b := opened(t, f.Device(t), Options{Act: ops.BF16})
-	processors := b.dev.Info().Multiprocessors
-	splits := func(pairs int) int {
-		n, _ := splitsOf(pairs, processors)
-		return n
-	}
+	narrow := func(pairs int) int { return b.attention.splitPlan(pairs).splits }
+	wide := func(pairs int) int { return b.attention.widePlan(pairs, 2).splits }
 	for _, c := range []struct {
 		attendCase
 		want []string
 	}{
-		{attendCase{24, 8, 128, 16, 0, 0, []span{{99, 1}}}, []string{fmt.Sprintf("attend_decode_bf16_128_8 [8 1 %d] 128", splits(8))}},
-		{attendCase{32, 2, 128, 16, 0, 8, []span{{99, 1}, {5, 1}}}, []string{fmt.Sprintf("attend_decode_bf16_128_16 [2 2 %d] 128", splits(4))}},
-		{attendCase{24, 8, 128, 16, 0, 0, []span{{99, 4}, {7, 1}}}, []string{fmt.Sprintf("attend_rows_bf16_128_8 [8 5 %d] 128", splits(40))}},
+		{attendCase{24, 8, 128, 16, 0, 0, []span{{99, 1}}}, []string{fmt.Sprintf("attend_decode_bf16_128_16 [8 1 %d] 128", wide(8))}},
+		{attendCase{32, 2, 128, 16, 0, 8, []span{{99, 1}, {5, 1}}}, []string{fmt.Sprintf("attend_decode_bf16_128_16 [2 2 %d] 128", wide(4))}},
+		{attendCase{24, 8, 128, 16, 0, 0, []span{{99, 4}, {7, 1}}}, []string{fmt.Sprintf("attend_rows_bf16_128_16 [8 5 %d] 128", wide(40))}},
 		{attendCase{24, 8, 128, 16, 0, 0, []span{{99, 17}}}, []string{"attend_prompt_bf16_128 [24 1 1] 256"}},
 		{attendCase{4, 2, 12, 16, 0, 0, []span{{99, 1}, {0, 2}}}, []string{"attend_plain_bf16 [4 3 1] 128"}},
 		{attendCase{4, 2, 64, 16, 0, 3, []span{{99, 1}}}, []string{"attend_plain_bf16 [4 1 1] 128"}},
 		{attendCase{4, 2, 64, 16, 0, 0, []span{{0, 129}, {0, 2}}}, []string{"attend_prompt_bf16_64 [4 3 1] 256"}},
 		{attendCase{2, 1, 192, 16, 0, 0, []span{{9, 65}, {7, 1}}}, []string{
-			fmt.Sprintf("attend_decode_bf16_192_8 [1 2 %d] 128", splits(2)), "attend_prompt_bf16_192 [2 2 1] 128",
+			fmt.Sprintf("attend_decode_bf16_192_8 [1 2 %d] 128", narrow(2)), "attend_prompt_bf16_192 [2 2 1] 128",
 		}},
 	} {
 		batch := c.batch(newRand().Perm)
@@ -287,8 +292,8 @@ func TestAttendParameters(t *testing.T) {
 		want []int
 	}{
 		{b.attention.plain, []int{int(unsafe.Sizeof(attendArgs{})), int(unsafe.Sizeof(metadata{}))}},
-		{b.attention.decode[decodeShape{128, 8}], []int{int(unsafe.Sizeof(attendArgs{})), int(unsafe.Sizeof(metadata{}))}},
-		{b.attention.rows[decodeShape{128, 8}], []int{int(unsafe.Sizeof(attendArgs{})), int(unsafe.Sizeof(metadata{}))}},
+		{b.attention.decode[decodeShape{128, 16}], []int{int(unsafe.Sizeof(attendArgs{})), int(unsafe.Sizeof(metadata{}))}},
+		{b.attention.rows[decodeShape{128, 16}], []int{int(unsafe.Sizeof(attendArgs{})), int(unsafe.Sizeof(metadata{}))}},
 		{b.prompt.kernels[128], []int{int(unsafe.Sizeof(attendArgs{})), int(unsafe.Sizeof(metadata{}))}},
 		{b.sampler.kernel, []int{int(unsafe.Sizeof(sampleArgs{})), int(unsafe.Sizeof(fewRows{}))}},
 		{b.sampler.greedy, []int{int(unsafe.Sizeof(sampleArgs{}))}},
@@ -331,25 +336,61 @@ func TestWorkOf(t *testing.T) {
 	}
 }
 
-func TestSplitsOf(t *testing.T) {
-	for _, c := range []struct{ pairs, splits, minTiles int }{
-		{1, 64, 4},
-		{2, 64, 4},
-		{8, 33, 4},    // 24 heads of 8 key heads, one sequence
-		{64, 4, 4},    // eight sequences
-		{512, 2, 32},  // 64 sequences
-		{2048, 1, 32}, // 256 sequences
+func TestSplitPlans(t *testing.T) {
+	with, without := &attention{processors: 132, clusters: true}, &attention{processors: 132}
+	for _, c := range []struct {
+		pairs                       int
+		want, wide, wideOfNoCluster splitPlan
+	}{
+		{1, splitPlan{64, 8, 4}, splitPlan{64, 8, 4}, splitPlan{64, 1, 4}},
+		{2, splitPlan{64, 8, 4}, splitPlan{64, 8, 4}, splitPlan{64, 1, 4}},  // 32 heads of 2 key heads, one sequence
+		{8, splitPlan{32, 8, 4}, splitPlan{16, 8, 4}, splitPlan{17, 1, 4}},  // 24 heads of 8 key heads
+		{32, splitPlan{8, 8, 4}, splitPlan{4, 4, 4}, splitPlan{4, 1, 4}},    // four sequences
+		{64, splitPlan{4, 1, 4}, splitPlan{2, 2, 4}, splitPlan{2, 1, 4}},    // eight
+		{512, splitPlan{2, 1, 32}, splitPlan{1, 1, 4}, splitPlan{1, 1, 4}},  // 64
+		{2048, splitPlan{1, 1, 32}, splitPlan{1, 1, 4}, splitPlan{1, 1, 4}}, // 256
 	} {
-		if splits, minTiles := splitsOf(c.pairs, 132); splits != c.splits || minTiles != c.minTiles {
-			t.Errorf("%d pairs: got %d splits of %d tiles, want %d of %d", c.pairs, splits, minTiles, c.splits, c.minTiles)
+		if p := with.splitPlan(c.pairs); p != c.want {
+			t.Errorf("%d pairs: got %+v, want %+v", c.pairs, p, c.want)
+		}
+		if p := with.widePlan(c.pairs, 2); p != c.wide {
+			t.Errorf("%d pairs, wide: got %+v, want %+v", c.pairs, p, c.wide)
+		}
+		if p := without.widePlan(c.pairs, 2); p != c.wideOfNoCluster {
+			t.Errorf("%d pairs, wide, no clusters: got %+v, want %+v", c.pairs, p, c.wideOfNoCluster)
+		}
+	}
+	for pairs, want := range map[int]splitPlan{2: {64, 8, 4}, 8: {33, 1, 4}, 16: {8, 8, 4}, 64: {2, 2, 4}} {
+		if p := with.widePlan(pairs, 1); p != want {
+			t.Errorf("%d pairs, wide, 8 bits: got %+v, want %+v", pairs, p, want)
 		}
 	}
 	for processors := 1; processors <= 160; processors++ {
+		k := attention{processors: processors, clusters: processors%2 == 0}
 		for pairs := 1; pairs < 4000; pairs++ {
-			splits, _ := splitsOf(pairs, processors)
-			if splits < 1 || splits > maxSplits || splits > 1 && splits*pairs > slotsPer*processors {
-				t.Fatalf("%d pairs on %d multiprocessors: %d splits", pairs, processors, splits)
+			for _, p := range []splitPlan{k.splitPlan(pairs), k.widePlan(pairs, 1), k.widePlan(pairs, 2)} {
+				if p.splits < 1 || p.splits > maxSplits || p.splits%p.cluster != 0 || p.splits > 1 && p.splits*pairs > slotsPer*processors {
+					t.Fatalf("%d pairs on %d multiprocessors: %+v", pairs, processors, p)
+				}
 			}
+		}
+	}
+}
+
+// TestWideShared: what a block of wide.cuh or wide8.cuh takes fits every device.
+func TestWideShared(t *testing.T) {
+	for _, c := range []struct{ dim, size, most, want int }{
+		{64, 2, 227 << 10, 3 << 14},
+		{128, 2, 227 << 10, 3 << 15},
+		{64, 2, 99 << 10, 3 << 14},
+		{128, 2, 99 << 10, 2 << 15},
+		{64, 1, 227 << 10, 5 << 13},
+		{128, 1, 227 << 10, 5 << 14},
+		{64, 1, 99 << 10, 5 << 13},
+		{128, 1, 99 << 10, 5 << 14},
+	} {
+		if got := wideShared(c.dim, c.size, c.most); got != c.want {
+			t.Errorf("heads of %d columns of %d bytes, %d bytes: got %d, want %d", c.dim, c.size, c.most, got, c.want)
 		}
 	}
 }
@@ -360,12 +401,12 @@ func TestDecodeShape(t *testing.T) {
 		want                decodeShape
 		parts               int
 	}{
-		{24, 8, 128, decodeShape{128, 8}, 1},
+		{24, 8, 128, decodeShape{128, 16}, 1},
 		{32, 2, 128, decodeShape{128, 16}, 1},
 		{20, 1, 64, decodeShape{64, 16}, 2},
 		{48, 8, 192, decodeShape{192, 8}, 1},
 		{16, 1, 256, decodeShape{256, 8}, 2},
-		{2, 2, 8, decodeShape{64, 8}, 1},
+		{2, 2, 8, decodeShape{64, 16}, 1},
 		{9, 1, 80, decodeShape{128, 16}, 1},
 	} {
 		shape, parts := decodeShapeOf(&ops.Attention{Heads: c.heads, KVHeads: c.kvHeads, HeadDim: c.dim})

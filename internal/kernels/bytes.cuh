@@ -66,19 +66,23 @@ __device__ __forceinline__ float int8_scale(uint32_t most) {
     return __uint_as_float(min(__float_as_uint(scale) + 0xffffu, 0x7fff0000u) & 0xffff0000u);
 }
 
-// The formats. widen spreads four bytes over four f16, exactly.
+// The formats. widen spreads four bytes over four f16, exactly; widen_apart so that
+// the first and the third come together.
 struct Int8 {
     static constexpr bool scaled = true;
 
     // With the sign turned a byte is 128 more than its value; 1024 + n is
     // 0x6400 | n in f16.
+    template <int LOW = 0x4140, int HIGH = 0x4342>
     static __device__ __forceinline__ void widen(uint32_t bytes, uint32_t &low, uint32_t &high) {
         const uint32_t v = bytes ^ 0x80808080u;
-        const uint32_t a = __byte_perm(v, 0x64646464u, 0x4140), b = __byte_perm(v, 0x64646464u, 0x4342);
+        const uint32_t a = __byte_perm(v, 0x64646464u, LOW), b = __byte_perm(v, 0x64646464u, HIGH);
         const __half2 bias = __float2half2_rn(1152.f);
         const __half2 x = __hsub2(*reinterpret_cast<const __half2 *>(&a), bias), y = __hsub2(*reinterpret_cast<const __half2 *>(&b), bias);
         low = *reinterpret_cast<const uint32_t *>(&x), high = *reinterpret_cast<const uint32_t *>(&y);
     }
+
+    static __device__ __forceinline__ void widen_apart(uint32_t bytes, uint32_t &even, uint32_t &odd) { widen<0x4240, 0x4341>(bytes, even, odd); }
 };
 
 struct Fp8 {
@@ -86,6 +90,10 @@ struct Fp8 {
 
     static __device__ __forceinline__ void widen(uint32_t bytes, uint32_t &low, uint32_t &high) {
         widen_e4m3(bytes, low, high);
+    }
+
+    static __device__ __forceinline__ void widen_apart(uint32_t bytes, uint32_t &even, uint32_t &odd) {
+        widen_e4m3(__byte_perm(bytes, 0, 0x3120), even, odd);
     }
 };
 

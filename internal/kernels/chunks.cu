@@ -36,15 +36,6 @@ struct Segments {
     float *decays;  // [segments of cut pieces, heads], as powers of two
 };
 
-// load_transposed loads four 8×8 matrices as load_matrices does, each the other
-// way round.
-__device__ __forceinline__ void load_transposed(uint32_t (&r)[4], uint32_t address) {
-#if __CUDA_ARCH__ >= 750
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address) : "memory");
-#endif
-}
-
 // What a sequence counts as in a search.
 enum Kind { ALL, CUT, SEQUENCES }; // its segments; those of cut pieces only; one, if it is cut
 

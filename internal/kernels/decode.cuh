@@ -22,6 +22,13 @@ __device__ __forceinline__ uint32_t transpose(uint32_t v) {
     return r;
 }
 
+// power2 is 2^x, and 0 below 2^-126.
+__device__ __forceinline__ float power2(float x) {
+    float v;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(v) : "f"(x));
+    return v;
+}
+
 // choose is b ? x : y, one register at a time, so that neither gets an address.
 __device__ __forceinline__ uint4 choose(bool b, const uint4 &x, const uint4 &y) {
     return make_uint4(b ? x.x : y.x, b ? x.y : y.y, b ? x.z : y.z, b ? x.w : y.w);
@@ -47,6 +54,48 @@ __device__ __forceinline__ uint4 rotated(const T *head, int column, int half, co
         x[2 * i + 1] = x[2 * i + 1] * a.z + (lower ? -y[2 * i + 1] : y[2 * i + 1]) * a.w;
     }
     return pack<T>(x);
+}
+
+// Fresh is what this step adds: the queries of a block's heads, and the key and
+// the value of its key head. Rows of queries lie 16 bytes apart from a multiple
+// of 128, so that the lanes of a read meet no bank twice.
+template <class T, int D, int H> struct Fresh {
+    T q[H][D + 8], k[D], v[D];
+};
+
+// gather reads a block's queries, and the key and the value that are new where
+// the block has their position: those go to their row of the cache, too, if it
+// has one.
+template <class T, int D, int H>
+__device__ __forceinline__ void gather(Fresh<T, D, H> &to, const Attend &a, int token, int head, int count, int kv_head, bool keeps, int row) {
+    const int units = a.head_dim / 8, half = a.new_k ? a.half : 0;
+    const float2 *angles = a.angles + (long long)token * half;
+    for (int i = threadIdx.x; i < (count + (keeps ? 2 : 0)) * units; i += blockDim.x) {
+        const int which = i / units, column = i % units * 8;
+        if (which < count) {
+            const T *q = (const T *)a.q + (long long)token * a.q_stride + (long long)(head + which) * a.head_dim;
+            *(uint4 *)(to.q[which] + column) = rotated(q, column, half, angles);
+            continue;
+        }
+        const bool key = which == count;
+        const T *from = (key ? (const T *)a.new_k + (long long)token * a.k_stride : (const T *)a.new_v + (long long)token * a.v_stride) + kv_head * a.head_dim;
+        const uint4 v = rotated(from, column, key ? half : 0, angles);
+        *(uint4 *)((key ? to.k : to.v) + column) = v;
+        if (row >= 0) *(uint4 *)((T *)(key ? a.k : a.v) + (long long)row * a.head_dim + column) = v;
+    }
+}
+
+// Heads is the query heads of a block: count from head on, the part_of-th of those
+// of a key head.
+struct Heads {
+    int kv_head, part_of, head, count;
+};
+
+// heads_of returns those of block x, of which each has up to H.
+template <int H> __device__ __forceinline__ Heads heads_of(const Attend &a) {
+    const int group = a.heads / a.kv_heads, parts = (group + H - 1) / H;
+    const int kv_head = blockIdx.x / parts, part_of = blockIdx.x % parts;
+    return {kv_head, part_of, kv_head * group + part_of * H, min(H, group - part_of * H)};
 }
 
 // Range is the work of one block.
@@ -77,20 +126,17 @@ template <int TILE, bool ROWS> __device__ __forceinline__ Range range_of(const A
     return r;
 }
 
-// Sums is what a warp holds of N times 8 query heads. Lane 4g+t has heads 2t and
-// 2t+1 of each 8. U columns of a head lie together in a lane: sum[n][4c+j] holds
-// two columns from columns_of<U>(c, g) + 2j on, each for both heads.
-template <int D, int N> struct Sums {
-    float sum[N][D / 16][4], top[N][2], weight[N][2];
+// Sums is what a warp holds of 8 query heads. Lane 4g+t has heads 2t and 2t+1. U
+// columns of a head lie together in a lane: sum[4c+j] holds two columns from
+// columns_of<U>(c, g) + 2j on, each for both heads.
+template <int D> struct Sums {
+    float sum[D / 16][4], top[2], weight[2];
 
     __device__ __forceinline__ void clear() {
 #pragma unroll
-        for (int n = 0; n < N; n++) {
-#pragma unroll
-            for (int i = 0; i < D / 16; i++) sum[n][i][0] = sum[n][i][1] = sum[n][i][2] = sum[n][i][3] = 0.f;
-            top[n][0] = top[n][1] = minus_infinity();
-            weight[n][0] = weight[n][1] = 0.f;
-        }
+        for (int i = 0; i < D / 16; i++) sum[i][0] = sum[i][1] = sum[i][2] = sum[i][3] = 0.f;
+        top[0] = top[1] = minus_infinity();
+        weight[0] = weight[1] = 0.f;
     }
 };
 
@@ -104,7 +150,7 @@ template <int U> __device__ __forceinline__ int columns_of(int c, int g) {
 template <int D, int H> struct Shares {
     float top[DECODE_WARPS][H], weight[DECODE_WARPS][H];
     union {
-        float sum[DECODE_WARPS][H][D];
+        float sum[DECODE_WARPS][H][D + 8]; // rows apart, so that they meet no bank twice
         float share[H][MAX_SPLITS]; // of splits, when the warps are added up
     };
     float slot[H * (D + 2)]; // of the block, for its cluster
@@ -112,27 +158,25 @@ template <int D, int H> struct Shares {
 };
 
 // leave stores a warp's sums, times a factor.
-template <int U, int D, int N>
-__device__ __forceinline__ void leave(Shares<D, 8 * N> &to, Sums<D, N> &part, int warp, int lane, int count, float factor) {
+template <int U, int D>
+__device__ __forceinline__ void leave(Shares<D, 8> &to, Sums<D> &part, int warp, int lane, int count, float factor) {
     const int g = lane >> 2, t = lane & 3;
 #pragma unroll
-    for (int n = 0; n < N; n++)
+    for (int j = 0; j < 2; j++) {
+        float w = part.weight[j];
 #pragma unroll
-        for (int j = 0; j < 2; j++) {
-            float w = part.weight[n][j];
+        for (int m = 4; m < 32; m <<= 1) w += __shfl_xor_sync(0xffffffffu, w, m);
+        const int head = 2 * t + j;
+        if (head >= count) continue;
+        if (g == 0) to.top[warp][head] = part.top[j], to.weight[warp][head] = w;
 #pragma unroll
-            for (int m = 4; m < 32; m <<= 1) w += __shfl_xor_sync(0xffffffffu, w, m);
-            const int head = 8 * n + 2 * t + j;
-            if (head >= count) continue;
-            if (g == 0) to.top[warp][head] = part.top[n][j], to.weight[warp][head] = w;
-#pragma unroll
-            for (int c = 0; c < D / 64; c++) {
-                float *at = &to.sum[warp][head][columns_of<U>(c, g)];
-                const float(*s)[4] = &part.sum[n][4 * c];
-                *(float4 *)at = make_float4(s[0][j] * factor, s[0][2 + j] * factor, s[1][j] * factor, s[1][2 + j] * factor);
-                *(float4 *)(at + 4) = make_float4(s[2][j] * factor, s[2][2 + j] * factor, s[3][j] * factor, s[3][2 + j] * factor);
-            }
+        for (int c = 0; c < D / 64; c++) {
+            float *at = &to.sum[warp][head][columns_of<U>(c, g)];
+            const float(*s)[4] = &part.sum[4 * c];
+            *(float4 *)at = make_float4(s[0][j] * factor, s[0][2 + j] * factor, s[1][j] * factor, s[1][2 + j] * factor);
+            *(float4 *)(at + 4) = make_float4(s[2][j] * factor, s[2][2 + j] * factor, s[3][j] * factor, s[3][2 + j] * factor);
         }
+    }
 }
 
 // join adds up the warps of the block and writes the result, or the block's
@@ -257,21 +301,3 @@ __device__ __forceinline__ void finish(Shares<D, H> &shares, const Attend &a, co
     __syncthreads();
     if (shares.is_last) join_splits<T, D, H>(shares, a, out, slots, size, count, (r.active + a.cluster - 1) / a.cluster);
 }
-
-// DECODE_INSTANCES defines a kernel for each activation type, head size and number
-// of groups of eight heads that share a key: name, type, head size, groups, and
-// how many blocks a multiprocessor must be able to hold: those of a cluster begin
-// together.
-#define DECODE_INSTANCES(KERNEL)         \
-    KERNEL(bf16_64_8, bf16, 64, 1, 4)    \
-    KERNEL(bf16_64_16, bf16, 64, 2, 3)   \
-    KERNEL(bf16_128_8, bf16, 128, 1, 3)  \
-    KERNEL(bf16_128_16, bf16, 128, 2, 2) \
-    KERNEL(bf16_192_8, bf16, 192, 1, 2)  \
-    KERNEL(bf16_256_8, bf16, 256, 1, 2)  \
-    KERNEL(f16_64_8, f16, 64, 1, 4)      \
-    KERNEL(f16_64_16, f16, 64, 2, 3)     \
-    KERNEL(f16_128_8, f16, 128, 1, 3)    \
-    KERNEL(f16_128_16, f16, 128, 2, 2)   \
-    KERNEL(f16_192_8, f16, 192, 1, 2)    \
-    KERNEL(f16_256_8, f16, 256, 1, 2)

@@ -1,10 +1,10 @@
-// Attention for tokens that come one a sequence, or a few, over caches in 8 bits.
-// As attend_decode and attend_rows in attention.cu, with these differences:
+// Attention for tokens that come one a sequence, or a few, over caches in 8 bits,
+// with heads of more than 128 columns. As attend_decode and attend_rows in
+// attention.cu, with these differences:
 //
-// A tile is 32 positions where registers allow it, 16 otherwise: a load of 16
-// bytes brings 16 columns of a key, and 16 or 8 of a value. Numbers are widened
-// to f16, which holds them exactly, in registers, and multiplied as f16 whatever
-// the activations are. Queries in bf16 are first scaled by powers of two, so
+// A load of 16 bytes brings 16 columns of a key, and 16 or 8 of a value. Numbers are
+// widened to f16, which holds them exactly, in registers, and multiplied as f16
+// whatever the activations are. Queries in bf16 are first scaled by powers of two, so
 // that the largest of a head fits.
 //
 // With Int8, position p has scales k_p and v_p. With weights w_p = e^(s_p) v_p
@@ -17,13 +17,6 @@
 #include "bytes.cuh"
 #include "decode.cuh"
 
-// power2 is 2^x, and 0 below 2^-126.
-__device__ __forceinline__ float power2(float x) {
-    float v;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(v) : "f"(x));
-    return v;
-}
-
 // load8 reads 8 bytes as load16 reads 16.
 __device__ __forceinline__ uint2 load8(const void *p) {
     uint2 v;
@@ -31,19 +24,19 @@ __device__ __forceinline__ uint2 load8(const void *p) {
     return v;
 }
 
-// Part8 is what a warp holds of N times 8 query heads: P times 16 positions.
-template <class T, class F, int D, int N> struct Part8 : Sums<D, N> {
-    using Sums<D, N>::sum;
-    using Sums<D, N>::top;
-    using Sums<D, N>::weight;
+// Part8 is what a warp holds of 8 query heads: tiles of 16 positions.
+template <class F, int D> struct Part8 : Sums<D> {
+    using Sums<D>::sum;
+    using Sums<D>::top;
+    using Sums<D>::weight;
 
-    static constexpr int P = D <= 128 ? 2 : 1, TILE = 16 * P;
+    static constexpr int TILE = 16;
     static constexpr int U = D % 128 == 0 ? 16 : 8; // columns of a value in a load
 
-    uint4 k[P][D / 64][2];
-    uint32_t v[P][4][D / 32];
-    uint32_t scales;    // Int8: of position lane of the tile
-    float factor[N][2]; // of scores
+    uint4 k[D / 64][2];
+    uint32_t v[4][D / 32];
+    uint32_t scales; // Int8: of position lane of the tile
+    float factor[2]; // of scores
 
     // Rows of the cache: lane i < TILE gives the row of position i of the tile, or
     // any other row of the sequence where that does not count: it weighs nothing
@@ -52,151 +45,121 @@ template <class T, class F, int D, int N> struct Part8 : Sums<D, N> {
         const int g = lane >> 2, t = lane & 3, dim = a.a.head_dim;
         if constexpr (F::scaled) scales = __ldcg(a.scales + rows);
 #pragma unroll
-        for (int p = 0; p < P; p++)
+        for (int h = 0; h < 2; h++) {
+            const char *key = (const char *)a.a.k + (long long)__shfl_sync(0xffffffffu, rows, 8 * h + g) * dim;
 #pragma unroll
-            for (int h = 0; h < 2; h++) {
-                const char *key = (const char *)a.a.k + (long long)__shfl_sync(0xffffffffu, rows, 16 * p + 8 * h + g) * dim;
-#pragma unroll
-                for (int c = 0; c < D / 64; c++) k[p][c][h] = load16(key + min(64 * c + 16 * t, dim - 16));
-            }
+            for (int c = 0; c < D / 64; c++) k[c][h] = load16(key + min(64 * c + 16 * t, dim - 16));
+        }
     }
 
     __device__ __forceinline__ void fetch_values(const Attend8 &a, int rows, int lane) {
         const int g = lane >> 2, t = lane & 3, dim = a.a.head_dim;
 #pragma unroll
-        for (int p = 0; p < P; p++)
+        for (int i = 0; i < 4; i++) {
+            const int row = __shfl_sync(0xffffffffu, rows, 2 * t + (i & 1) + 4 * (i & 2));
+            const char *value = (const char *)a.a.v + (long long)row * dim;
 #pragma unroll
-            for (int i = 0; i < 4; i++) {
-                const int row = __shfl_sync(0xffffffffu, rows, 16 * p + 2 * t + (i & 1) + 4 * (i & 2));
-                const char *value = (const char *)a.a.v + (long long)row * dim;
-#pragma unroll
-                for (int c = 0; c < D / (8 * U); c++) {
-                    const char *from = value + min(8 * U * c + U * g, dim - U);
-                    uint32_t *to = &v[p][i][c * (U / 4)];
-                    if constexpr (U == 16) {
-                        const uint4 w = load16(from);
-                        to[0] = w.x, to[1] = w.y, to[2] = w.z, to[3] = w.w;
-                    } else {
-                        const uint2 w = load8(from);
-                        to[0] = w.x, to[1] = w.y;
-                    }
+            for (int c = 0; c < D / (8 * U); c++) {
+                const char *from = value + min(8 * U * c + U * g, dim - U);
+                uint32_t *to = &v[i][c * (U / 4)];
+                if constexpr (U == 16) {
+                    const uint4 w = load16(from);
+                    to[0] = w.x, to[1] = w.y, to[2] = w.z, to[3] = w.w;
+                } else {
+                    const uint2 w = load8(from);
+                    to[0] = w.x, to[1] = w.y;
                 }
             }
+        }
     }
 
     // scores multiplies keys with the queries, rows of D + 8 in shared memory.
-    __device__ __forceinline__ void scores(float (&s)[P][N][4], const f16 (*queries)[D + 8], int lane) const {
+    __device__ __forceinline__ void scores(float (&s)[4], const f16 (*queries)[D + 8], int lane) const {
         const int g = lane >> 2, t = lane & 3;
-#pragma unroll
-        for (int p = 0; p < P; p++)
-#pragma unroll
-            for (int n = 0; n < N; n++) s[p][n][0] = s[p][n][1] = s[p][n][2] = s[p][n][3] = 0.f;
+        s[0] = s[1] = s[2] = s[3] = 0.f;
 #pragma unroll
         for (int c = 0; c < D / 32; c++) { // 8 columns of a lane at a time
-            uint4 q[N];
+            const uint4 q = *(const uint4 *)(queries[g] + 64 * (c / 2) + 16 * t + 8 * (c % 2));
 #pragma unroll
-            for (int n = 0; n < N; n++) q[n] = *(const uint4 *)(queries[8 * n + g] + 64 * (c / 2) + 16 * t + 8 * (c % 2));
-#pragma unroll
-            for (int i = 0; i < 2; i++)
-#pragma unroll
-                for (int p = 0; p < P; p++) {
-                    uint32_t a0, a1, a2, a3;
-                    F::widen(word(k[p][c / 2][0], c % 2 * 2 + i), a0, a2);
-                    F::widen(word(k[p][c / 2][1], c % 2 * 2 + i), a1, a3);
-#pragma unroll
-                    for (int n = 0; n < N; n++) accumulate<f16>(s[p][n], a0, a1, a2, a3, word(q[n], 2 * i), word(q[n], 2 * i + 1));
-                }
+            for (int i = 0; i < 2; i++) {
+                uint32_t a0, a1, a2, a3;
+                F::widen(word(k[c / 2][0], c % 2 * 2 + i), a0, a2);
+                F::widen(word(k[c / 2][1], c % 2 * 2 + i), a1, a3);
+                accumulate<f16>(s, a0, a1, a2, a3, word(q, 2 * i), word(q, 2 * i + 1));
+            }
         }
     }
 
     // fetch_factors reads what scores are multiplied with: of heads 2t and 2t+1.
     __device__ __forceinline__ void fetch_factors(const float *from, int lane) {
 #pragma unroll
-        for (int n = 0; n < N; n++)
-#pragma unroll
-            for (int j = 0; j < 2; j++) factor[n][j] = from[8 * n + 2 * (lane & 3) + j];
+        for (int j = 0; j < 2; j++) factor[j] = from[2 * (lane & 3) + j];
     }
 
-    // Place is what a lane needs of its positions g and g+8 of each 16.
+    // Place is what a lane needs of its positions g and g+8.
     struct Place {
         bool present;
         float scale, log_scale, inverse; // Int8: of the key; of the value
     };
 
     // places says which positions count: those in [first, last].
-    __device__ __forceinline__ void places(Place (&at)[P][2], int tile, int first, int last, int lane) const {
+    __device__ __forceinline__ void places(Place (&at)[2], int tile, int first, int last, int lane) const {
 #pragma unroll
-        for (int p = 0; p < P; p++)
-#pragma unroll
-            for (int h = 0; h < 2; h++) {
-                const int i = 16 * p + 8 * h + (lane >> 2), position = TILE * tile + i;
-                at[p][h].present = position >= first && position <= last;
-                if constexpr (F::scaled) {
-                    const uint32_t both = __shfl_sync(0xffffffffu, scales, i);
-                    at[p][h].scale = key_scale(both);
-                    at[p][h].log_scale = __log2f(value_scale(both));
-                    at[p][h].inverse = power2(-at[p][h].log_scale);
-                }
+        for (int h = 0; h < 2; h++) {
+            const int i = 8 * h + (lane >> 2), position = TILE * tile + i;
+            at[h].present = position >= first && position <= last;
+            if constexpr (F::scaled) {
+                const uint32_t both = __shfl_sync(0xffffffffu, scales, i);
+                at[h].scale = key_scale(both);
+                at[h].log_scale = __log2f(value_scale(both));
+                at[h].inverse = power2(-at[h].log_scale);
             }
+        }
     }
 
     // weigh turns scores into weights relative to the largest so far.
-    __device__ __forceinline__ void weigh(float (&s)[P][N][4], int n, const Place (&at)[P][2]) {
+    __device__ __forceinline__ void weigh(float (&s)[4], const Place (&at)[2]) {
 #pragma unroll
         for (int j = 0; j < 2; j++) {
             float most = minus_infinity();
 #pragma unroll
-            for (int p = 0; p < P; p++)
-#pragma unroll
-                for (int h = 0; h < 2; h++) {
-                    float &x = s[p][n][2 * h + j];
-                    const Place &l = at[p][h];
-                    const float y = F::scaled ? fmaf(x * l.scale, factor[n][j], l.log_scale) : x * factor[n][j];
-                    x = l.present ? y : minus_infinity();
-                    most = fmaxf(most, x);
-                }
+            for (int h = 0; h < 2; h++) {
+                float &x = s[2 * h + j];
+                const float y = F::scaled ? fmaf(x * at[h].scale, factor[j], at[h].log_scale) : x * factor[j];
+                x = at[h].present ? y : minus_infinity();
+                most = fmaxf(most, x);
+            }
 #pragma unroll
             for (int m = 4; m < 32; m <<= 1) most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, m));
-            most = fmaxf(most, top[n][j]);
-            const float base = most == minus_infinity() ? 0.f : most, shrink = power2(top[n][j] - base);
-            top[n][j] = most;
+            most = fmaxf(most, top[j]);
+            const float base = most == minus_infinity() ? 0.f : most, shrink = power2(top[j] - base);
+            top[j] = most;
             float total = 0.f;
 #pragma unroll
-            for (int p = 0; p < P; p++)
+            for (int h = 0; h < 2; h++) {
+                float &x = s[2 * h + j];
+                x = power2(x - base);
+                total = F::scaled ? fmaf(x, at[h].inverse, total) : total + x;
+            }
+            weight[j] = fmaf(weight[j], shrink, total);
 #pragma unroll
-                for (int h = 0; h < 2; h++) {
-                    float &x = s[p][n][2 * h + j];
-                    x = power2(x - base);
-                    total = F::scaled ? fmaf(x, at[p][h].inverse, total) : total + x;
-                }
-            weight[n][j] = fmaf(weight[n][j], shrink, total);
-#pragma unroll
-            for (int i = 0; i < D / 16; i++) sum[n][i][j] *= shrink, sum[n][i][2 + j] *= shrink;
+            for (int i = 0; i < D / 16; i++) sum[i][j] *= shrink, sum[i][2 + j] *= shrink;
         }
     }
 
-    __device__ __forceinline__ void add(const float (&s)[P][N][4]) {
+    __device__ __forceinline__ void add(const float (&s)[4]) {
+        const uint32_t b0 = transpose(pack2<f16>(s[0], s[1])), b1 = transpose(pack2<f16>(s[2], s[3]));
 #pragma unroll
-        for (int p = 0; p < P; p++) {
-            uint32_t b[N][2];
+        for (int i = 0; i < D / 32; i++)
 #pragma unroll
-            for (int n = 0; n < N; n++) {
-                b[n][0] = transpose(pack2<f16>(s[p][n][0], s[p][n][1]));
-                b[n][1] = transpose(pack2<f16>(s[p][n][2], s[p][n][3]));
+            for (int half = 0; half < 2; half++) {
+                // Two columns of two rows each, the rows side by side.
+                const int pick = half == 0 ? 0x5140 : 0x7362;
+                uint32_t a0, a1, a2, a3;
+                F::widen(__byte_perm(v[0][i], v[1][i], pick), a0, a1);
+                F::widen(__byte_perm(v[2][i], v[3][i], pick), a2, a3);
+                accumulate<f16>(sum[2 * i + half], a0, a1, a2, a3, b0, b1);
             }
-#pragma unroll
-            for (int i = 0; i < D / 32; i++)
-#pragma unroll
-                for (int half = 0; half < 2; half++) {
-                    // Two columns of two rows each, the rows side by side.
-                    const int pick = half == 0 ? 0x5140 : 0x7362;
-                    uint32_t a0, a1, a2, a3;
-                    F::widen(__byte_perm(v[p][0][i], v[p][1][i], pick), a0, a1);
-                    F::widen(__byte_perm(v[p][2][i], v[p][3][i], pick), a2, a3);
-#pragma unroll
-                    for (int n = 0; n < N; n++) accumulate<f16>(sum[n][2 * i + half], a0, a1, a2, a3, b[n][0], b[n][1]);
-                }
-        }
     }
 };
 
@@ -252,17 +215,15 @@ __device__ __forceinline__ void gather8(Queries<D, H> &to, const Attend &a, int 
     if (t == 0) to.factor[row] = scale;
 }
 
-template <class T, class F, int D, int N> __device__ __forceinline__ void attend_decode8(const Attend8 &a8, const Step &step) {
-    constexpr int H = 8 * N;
-    using Mine = Part8<T, F, D, N>;
-    constexpr int TILE = Mine::TILE;
+template <class T, class F, int D> __device__ __forceinline__ void attend_decode8(const Attend8 &a8, const Step &step) {
+    using Mine = Part8<F, D>;
+    constexpr int H = 8, TILE = Mine::TILE;
     const Attend &a = a8.a;
     __shared__ __align__(16) Shares<D, H> shares;
     __shared__ __align__(16) Queries<D, H> queries;
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-    const int group = a.heads / a.kv_heads, parts = (group + H - 1) / H;
-    const int kv_head = blockIdx.x / parts, part_of = blockIdx.x % parts;
-    const int head = kv_head * group + part_of * H, count = min(H, group - part_of * H);
+    const Heads of = heads_of<H>(a);
+    const int kv_head = of.kv_head, head = of.head, count = of.count;
     dependency_launch();
 
     // As in attend_decode: what was stored before this step need not be waited for.
@@ -288,8 +249,8 @@ template <class T, class F, int D, int N> __device__ __forceinline__ void attend
     for (bool first = true; first || tile < r.end;) {
         const int next = first ? tile : tile + DECODE_WARPS;
         const int next_rows = first ? rows : rows_of(next);
-        float s[Mine::P][N][4];
-        typename Mine::Place at[Mine::P][2];
+        float s[4];
+        typename Mine::Place at[2];
         if (!first) {
             part.scores(s, queries.q, lane);
             part.places(at, tile, r.first, r.last, lane);
@@ -304,8 +265,7 @@ template <class T, class F, int D, int N> __device__ __forceinline__ void attend
             first = false;
             continue;
         }
-#pragma unroll
-        for (int n = 0; n < N; n++) part.weigh(s, n, at);
+        part.weigh(s, at);
         part.add(s);
         part.fetch_values(a8, next_rows, lane);
         rows = next_rows, tile = next;

@@ -20,9 +20,10 @@ import (
 // slow to come, never wrong.
 //
 // A graph holds addresses and launch shapes. Of the batch, they depend on the
-// numbers of tokens, sequences and outputs, and on whether a context is far; the
-// rest of the batch lies on the device. What else they depend on is in place after the first step of a size, or replaced
-// under step.moved, which makes all graphs void.
+// numbers of tokens, sequences and outputs, and on how far a context is; the
+// rest of the batch lies on the device. What else they depend on is in place
+// after the first step of a size, or replaced under step.moved, which makes all
+// graphs void.
 type graphs struct {
 	mode    mode
 	current *recorded // unless the mode is plain
@@ -49,7 +50,7 @@ const mostGraphs = 96
 // stepSize is what the launches of a decode step depend on.
 type stepSize struct {
 	tokens, sequences, outputs int
-	far                        bool // see Backend.far
+	far                        int // see Backend.far
 }
 
 // recorded is what is known of the decode steps of a size.

@@ -170,7 +170,7 @@ template <class T> __device__ __forceinline__ void end_pass(const Pass &p, const
 }
 
 // Ring is the stages and their barriers: full when the rows have landed, empty
-// when all warps have read them.
+// when all lanes of all warps have read them.
 struct Ring {
     char *data;
     barrier_t *full, *empty;
@@ -224,7 +224,7 @@ template <class T> __device__ __forceinline__ void linear_ring(const LinearArgs 
     float *partials = (float *)(ring.empty + ring.stages);
     dependency_launch();
     if (threadIdx.x == THREADS) {
-        for (int i = 0; i < ring.stages; i++) barrier_init(ring.full + i, 1), barrier_init(ring.empty + i, WARPS);
+        for (int i = 0; i < ring.stages; i++) barrier_init(ring.full + i, 1), barrier_init(ring.empty + i, THREADS);
         barrier_publish();
     }
     __syncthreads();
@@ -252,8 +252,7 @@ template <class T> __device__ __forceinline__ void linear_ring(const LinearArgs 
                     multiply_stage<T, true>(c, x, w, warp, pieces);
                 else
                     multiply_stage<T, false>(c, x, w, warp, pieces);
-                __syncwarp();
-                if (lane == 0) barrier_arrive(ring.empty + ring.at);
+                barrier_arrive(ring.empty + ring.at);
                 ring.next();
                 keep_partial<16>(own + g * ROWS * a.n, c, a.n, from == 0, lane);
             }

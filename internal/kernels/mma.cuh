@@ -37,14 +37,28 @@ __device__ __forceinline__ void load_matrices(uint32_t (&r)[4], uint32_t address
 #endif
 }
 
-// copy_chunk copies 16 bytes to shared memory in the background, or writes
-// zeros there.
-__device__ __forceinline__ void copy_chunk(uint32_t to, const void *from, bool present) {
+// load_transposed does so, each the other way round.
+__device__ __forceinline__ void load_transposed(uint32_t (&r)[4], uint32_t address) {
+#if __CUDA_ARCH__ >= 750
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address) : "memory");
+#endif
+}
+
+// store_shared writes 16 bytes to an address in shared memory.
+__device__ __forceinline__ void store_shared(uint32_t to, const uint4 &v) {
+    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+}
+
+// copy_chunk copies 16 bytes to shared memory in the background, or, with
+// bytes 0, writes zeros there.
+__device__ __forceinline__ void copy_chunk(uint32_t to, const void *from, int bytes) {
 #if __CUDA_ARCH__ >= 800
-    int bytes = present ? 16 : 0;
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
 #endif
 }
+
+__device__ __forceinline__ void copy_chunk(uint32_t to, const void *from, bool present) { copy_chunk(to, from, present ? 16 : 0); }
 
 // end_copies closes a group of copies; await_copies waits until at most N
 // groups are under way.

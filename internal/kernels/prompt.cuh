@@ -3,15 +3,6 @@
 #pragma once
 #include "attend.cuh"
 
-// load_transposed loads four 8×8 matrices as load_matrices does, each the other
-// way round.
-__device__ __forceinline__ void load_transposed(unsigned (&r)[4], unsigned address) {
-#if __CUDA_ARCH__ >= 750
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address) : "memory");
-#endif
-}
-
 // Shape of the tiles for heads of up to D columns. Two places for keys and
 // values and one for queries stay below 99 KiB, what most devices have.
 template <int D> struct Shape {

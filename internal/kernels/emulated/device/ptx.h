@@ -123,6 +123,11 @@ template <class T> T &cluster_place(unsigned address) {
     emulated::pause();
     return *(T *)emulated::shared_pointer(address, sizeof(T), sizeof(T));
 }
+template <class R> void st_shared_v4_u32(unsigned to, R x, R y, R z, R w) {
+    unsigned *at = (unsigned *)emulated::shared_pointer(to, 16, 16);
+    at[0] = x, at[1] = y, at[2] = z, at[3] = w;
+}
+
 inline void st_shared_cluster_f32(unsigned address, float v) { cluster_place<float>(address) = v; }
 inline void st_shared_cluster_u32(unsigned address, unsigned v) { cluster_place<unsigned>(address) = v; }
 inline void ld_shared_cluster_f32(float &v, unsigned address) { v = cluster_place<float>(address); }
