@@ -109,10 +109,10 @@ func (c chip) clusterPlan(tokens, far int, a *ops.Attention, pageSize int) (p cl
 // than 8 query heads a key head.
 var clusterReaches = [...]int{4096, 16384}
 
-// far says how many of clusterReaches the step's longest sequence exceeds, if it
-// has so few tokens that attend_cluster.cu might attend them.
+// far says how many of clusterReaches the step's longest sequence exceeds, if
+// attend_cluster.cu might attend its tokens: few of them, one a sequence.
 func (b *Backend) far() (n int) {
-	if b.step.n*clusterBlocks > 2*b.linear.chip.processors {
+	if b.clusters.kernels == nil || b.step.s != b.step.n || b.step.n*clusterBlocks > 2*b.linear.chip.processors {
 		return 0
 	}
 	for n < len(clusterReaches) && b.step.longest > clusterReaches[n] {

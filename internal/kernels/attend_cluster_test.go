@@ -5,6 +5,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/godwit-llm/godwit/internal/cuda"
 	"github.com/godwit-llm/godwit/internal/ops"
 )
 
@@ -33,6 +34,44 @@ func clusterCases() []attendCase {
 		attendCase{16, 1, 64, 64, 0, 0, []span{{9000, 1}}})
 }
 
+// everywhere lets clusters attend contexts of any length, as long as the test runs.
+func everywhere(t *testing.T) {
+	reaches := clusterReaches
+	t.Cleanup(func() { clusterReaches = reaches })
+	for i := range clusterReaches {
+		clusterReaches[i] = math.MaxInt
+	}
+}
+
+// TestFar: what keeps graphs apart is what decides between the kernels.
+func TestFar(t *testing.T) {
+	b := onFake(t, roomy(t), Options{Act: ops.BF16})
+	b.linear.chip.processors = 132
+	for _, c := range []struct {
+		tokens, sequences, longest int
+		clusters                   bool
+		want                       int
+	}{
+		{1, 1, 4096, true, 0},
+		{1, 1, 4097, true, 1},
+		{8, 8, 16384, true, 1},
+		{1, 1, 16385, true, 2},
+		{33, 33, 16385, true, 2},
+		{34, 34, 16385, true, 0}, // too many for clusters
+		{4, 1, 16385, true, 0},   // a draft
+		{1, 1, 16385, false, 0},
+	} {
+		b.clusters.kernels = nil
+		if c.clusters {
+			b.clusters.kernels = map[clusterShape]*cuda.Function{}
+		}
+		b.step.n, b.step.s, b.step.longest = c.tokens, c.sequences, c.longest
+		if got := b.far(); got != c.want {
+			t.Errorf("%+v: got %d", c, got)
+		}
+	}
+}
+
 // TestAttendCluster compares attention of single tokens in clusters with the
 // CPU's two operations, and looks at what it left in the cache: on a device that
 // has a multiprocessor for each block, and on one where two share one.
@@ -43,6 +82,7 @@ func TestAttendCluster(t *testing.T) {
 			if c.clusters.kernels == nil {
 				t.Skip("a device without clusters")
 			}
+			everywhere(t)
 			done := map[clusterPlan]bool{}
 			for _, a := range some(clusterCases(), 5) {
 				tokens, shape := len(a.spans), a.shape()
@@ -94,11 +134,7 @@ func TestSpeedOfClusters(t *testing.T) {
 	}
 	needsGPU(t)
 	d := onDevice(t, Options{Act: ops.BF16})
-	reaches := clusterReaches
-	defer func() { clusterReaches = reaches }()
-	for i := range clusterReaches {
-		clusterReaches[i] = math.MaxInt // where plans leave clusters is what the table is for
-	}
+	everywhere(t)
 	for _, way := range newTimer(t, d.Backend).ways() {
 		way.begin()
 		clusters := d.clusters.kernels
