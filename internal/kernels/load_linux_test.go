@@ -65,7 +65,7 @@ func TestSpeedOfLoading(t *testing.T) {
 		readers  int
 		from, to ops.DType
 	}{
-		{16, ops.BF16, ops.BF16},
+		{16, ops.BF16, ops.BF16}, // warms up
 		{16, ops.BF16, ops.BF16},
 		{8, ops.BF16, ops.BF16},
 		{4, ops.BF16, ops.BF16},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"unsafe"
 )
@@ -57,7 +58,7 @@ func (r *registry) remove(data []byte) *os.File {
 	defer r.mu.Unlock()
 	for i, m := range r.open {
 		if unsafe.SliceData(m.data) == unsafe.SliceData(data) {
-			r.open = append(r.open[:i], r.open[i+1:]...)
+			r.open = slices.Delete(r.open, i, i+1)
 			return m.file
 		}
 	}
