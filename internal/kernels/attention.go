@@ -20,8 +20,8 @@ type attention struct {
 	finished   cuda.DevicePtr // a counter a pair of key head and sequence
 }
 
-// decodeShape names an instance of attend_decode and of attend_rows: heads of up to dim columns,
-// so many query heads a block.
+// decodeShape names an instance of attend_decode and of attend_rows: heads of up
+// to dim columns, so many query heads a block.
 type decodeShape struct{ dim, heads int }
 
 var decodeShapes = []decodeShape{{64, 16}, {128, 16}, {192, 8}, {256, 8}}
@@ -42,8 +42,9 @@ const (
 	wide8Places = 5   // of wide8.cuh
 )
 
-// Attention in tensor cores begins with Ampere.
-const tensorCores cuda.Capability = 80
+// tensorCores reports whether kernels can use them as they do: from Ampere on,
+// and with code of their own, which what the driver compiles for others leaves out.
+func tensorCores(c cuda.Capability) bool { return c >= 80 && targetOf(c) != fallback }
 
 // slotFloats is the most that one block of attend_decode leaves: the largest
 // score, the sum of weights and the sum of values of each of its heads.
@@ -62,7 +63,7 @@ func (k *attention) open(b *Backend) error {
 	if k.plain, err = b.typed("attention", "attend_plain"); err != nil {
 		return err
 	}
-	if b.opt.Act == ops.F32 || info.Capability < tensorCores {
+	if b.opt.Act == ops.F32 || !tensorCores(info.Capability) {
 		return nil
 	}
 	if k.decode, err = b.decodeKernels("attention", "attend_decode", 2); err != nil {

@@ -46,7 +46,7 @@ func (k *chunks) open(b *Backend) (err error) {
 	k.processors = info.Multiprocessors
 	// Factors of f16 could leave its range: the products of B and C are not
 	// bounded by activations.
-	if b.opt.Act != ops.BF16 || info.Capability < tensorCores {
+	if b.opt.Act != ops.BF16 || !tensorCores(info.Capability) {
 		return nil
 	}
 	k.join = map[ops.DType]*cuda.Function{}

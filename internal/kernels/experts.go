@@ -60,7 +60,7 @@ func (k *experts) open(b *Backend) error {
 	if err := k.openDots(b); err != nil {
 		return err
 	}
-	if b.opt.Act == ops.F32 || b.linear.chip.capability < tensorCores {
+	if b.opt.Act == ops.F32 || !tensorCores(b.linear.chip.capability) {
 		return nil
 	}
 	if err := k.openTiles(b); err != nil || !b.linear.chip.bulk() {
@@ -142,7 +142,7 @@ func (w expertsWay) String() string { return [...]string{"any", "rings", "tiles"
 func (c chip) way(m mixture) expertsWay {
 	regular := m.aligned && m.in%8 == 0 && m.width%8 == 0 && m.out%8 == 0
 	switch {
-	case m.act == ops.F32 || m.w != m.act || !regular || c.capability < tensorCores || m.activation == ops.GELU:
+	case m.act == ops.F32 || m.w != m.act || !regular || !tensorCores(c.capability) || m.activation == ops.GELU:
 		return byDots
 	case m.n == 1 && c.bulk() && m.topK <= mostChoices && c.upPlan(m).slots >= 2 && c.downPlan(m).slots >= 2:
 		return byRings

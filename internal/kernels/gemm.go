@@ -67,7 +67,7 @@ func (g *gemm) open(b *Backend) error {
 		return err
 	}
 	c := &b.linear.chip
-	if b.opt.Act != ops.F32 && c.capability >= 80 {
+	if b.opt.Act != ops.F32 && tensorCores(c.capability) {
 		for i := range tileShapes {
 			if err := g.openTile(b, i); err != nil {
 				return err

@@ -43,7 +43,7 @@ func (l *linear) open(b *Backend) error {
 	if b.opt.Act == ops.F32 {
 		return nil
 	}
-	if l.chip.capability >= 80 {
+	if tensorCores(l.chip.capability) {
 		for i, tokens := range []int{8, 16} {
 			if l.tile[i], err = b.kernel("linear", fmt.Sprintf("linear_tile_%s_%d", suffix(b.opt.Act), tokens)); err != nil {
 				return err
@@ -98,7 +98,7 @@ func (c chip) route(p product) route {
 		return c.manyRoute(p)
 	}
 	switch {
-	case p.t == ops.F32 || !p.aligned || c.capability < 80:
+	case p.t == ops.F32 || !p.aligned || !tensorCores(c.capability):
 		return viaPlain
 	case p.n == 1 && c.hasGemv(p.cols):
 		return viaGemv
@@ -113,7 +113,7 @@ func (c chip) manyRoute(p product) route {
 	switch {
 	case c.library && p.aligned && libraryCan(p):
 		return viaLibrary
-	case p.t == ops.F32 || !p.aligned || c.capability < 80:
+	case p.t == ops.F32 || !p.aligned || !tensorCores(c.capability):
 		return viaSlow
 	default:
 		return viaGemm

@@ -247,7 +247,7 @@ func (c *comparison) products(p productCase, ways ...route) {
 // can reports whether a way takes the product on this device.
 func (c *comparison) can(p productCase, x ops.Tensor, way route) bool {
 	aligned := rowsAligned(x) && p.cols*c.opt.Act.Size()%16 == 0
-	cores := c.opt.Act != ops.F32 && aligned && c.linear.chip.capability >= 80
+	cores := c.opt.Act != ops.F32 && aligned && tensorCores(c.linear.chip.capability)
 	switch way {
 	case viaGemv:
 		return cores && p.n == 1 && c.linear.gemv != nil && c.linear.chip.hasGemv(p.cols)

@@ -188,3 +188,12 @@ func TestArena(t *testing.T) {
 		t.Errorf("used %d of %d bytes", used, reserved)
 	}
 }
+
+// TestCacheTooLarge: what kernels cannot address is refused.
+func TestCacheTooLarge(t *testing.T) {
+	b := onFake(t, roomy(t), Options{Act: ops.BF16})
+	_, err := b.Cache(ops.CacheShape{Pages: 1 << 23, PageSize: 16, KVHeads: 1, HeadDim: 128})
+	if want := "kernels: a cache with 34359738368 bytes of keys a layer, want at most 34359738352"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}

@@ -33,7 +33,7 @@ func promptShapeOf(headDim int) promptShape {
 func (s promptShape) shared() int { return 2 * s.dim * (s.queries + 2*2*s.keys) }
 
 func (k *prompt) open(b *Backend) error {
-	if b.opt.Act == ops.F32 || b.dev.Info().Capability < tensorCores {
+	if b.opt.Act == ops.F32 || !tensorCores(b.dev.Info().Capability) {
 		return nil
 	}
 	var err error
