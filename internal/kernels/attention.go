@@ -15,7 +15,6 @@ type attention struct {
 	rows       map[decodeShape]*cuda.Function // of the same shapes
 	processors int
 	clusters   bool           // blocks can form clusters
-	shared     int            // bytes that a block may have
 	scratch    cuda.DevicePtr // what splits leave for each other; reserved when first needed
 	finished   cuda.DevicePtr // a counter a pair of key head and sequence
 }
@@ -42,9 +41,8 @@ const (
 	wide8Places = 5   // of wide8.cuh
 )
 
-// tensorCores reports whether kernels can use them as they do: from Ampere on,
-// and with code of their own, which what the driver compiles for others leaves out.
-func tensorCores(c cuda.Capability) bool { return c >= 80 && targetOf(c) != fallback }
+// tensorCores reports whether kernels can use them as they do: from Ampere on.
+func tensorCores(c cuda.Capability) bool { return ownCode(c, 80) }
 
 // slotFloats is the most that one block of attend_decode leaves: the largest
 // score, the sum of weights and the sum of values of each of its heads.
@@ -57,8 +55,7 @@ const slotsPer = 8
 func (k *attention) open(b *Backend) error {
 	info := b.dev.Info()
 	k.processors = info.Multiprocessors
-	k.clusters = info.Capability >= 90 && targetOf(info.Capability) != fallback
-	k.shared = max(info.SharedOptIn, info.SharedBlock)
+	k.clusters = ownCode(info.Capability, clusters)
 	var err error
 	if k.plain, err = b.typed("attention", "attend_plain"); err != nil {
 		return err
@@ -98,7 +95,7 @@ func (b *Backend) decodeKernels(source, name string, size int) (map[decodeShape]
 			return nil, err
 		}
 		if s.dim <= wideDim {
-			if err := errors.Join(f.SetMaxShared(wideShared(s.dim, size, b.attention.shared)), f.SetCarveout(100)); err != nil {
+			if err := errors.Join(f.SetMaxShared(wideShared(s.dim, size, b.linear.chip.shared)), f.SetCarveout(100)); err != nil {
 				return nil, err
 			}
 		}
@@ -265,7 +262,7 @@ func (b *Backend) attendSplit(t *attending, byRows bool, rows int, a *ops.Attent
 	}
 	plan, shared := k.splitPlan(pairs*rows), 0
 	if shape.dim <= wideDim {
-		plan, shared = k.widePlan(pairs*rows, size), wideShared(shape.dim, size, k.shared)
+		plan, shared = k.widePlan(pairs*rows, size), wideShared(shape.dim, size, b.linear.chip.shared)
 	}
 	if plan.splits > 1 {
 		if err := b.reserveSplits(); err != nil {

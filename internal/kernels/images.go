@@ -77,6 +77,10 @@ var native = []struct {
 // fallback is code that the driver compiles for the device.
 const fallback = "compute_75"
 
+// ownCode reports whether a device has at least a capability, and code of its own:
+// in the fallback, what needs such a capability is left out.
+func ownCode(c, least cuda.Capability) bool { return c >= least && targetOf(c) != fallback }
+
 // targetOf returns the architecture whose image a device loads.
 func targetOf(c cuda.Capability) string {
 	for _, n := range native {

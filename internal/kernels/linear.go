@@ -122,7 +122,7 @@ func (c chip) manyRoute(p product) route {
 
 // bulk reports whether the device has bulk copies and there is code that uses
 // them.
-func (c chip) bulk() bool { return c.capability >= 90 && targetOf(c.capability) != fallback }
+func (c chip) bulk() bool { return ownCode(c.capability, 90) }
 
 // few is the launch of a kernel for few tokens.
 type few struct {

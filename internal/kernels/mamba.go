@@ -34,7 +34,7 @@ const clusters cuda.Capability = 90
 func (k *mamba) open(b *Backend) (err error) {
 	info := b.dev.Info()
 	k.most = mostMixed
-	if info.Capability < clusters || !info.Clusters || targetOf(info.Capability) == fallback {
+	if !info.Clusters || !ownCode(info.Capability, clusters) {
 		return nil
 	}
 	k.step = map[ops.DType]*cuda.Function{}

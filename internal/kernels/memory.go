@@ -166,12 +166,8 @@ func isState(t ops.DType) bool { return slices.Contains(stateTypes, t) }
 // Cache reserves pages and clears them, so that a place that nothing was
 // stored in never holds NaN.
 func (b *Backend) Cache(shape ops.CacheShape) (ops.Cache, error) {
-	size := int64(b.opt.Act.Size())
-	if shape.Format != ops.Plain {
-		size = 1
-	}
 	const most = int64(16 * math.MaxInt32) // wide.cuh counts them by 16 in 32 bits
-	if bytes := int64(shape.Pages) * int64(shape.PageSize*shape.KVHeads*shape.HeadDim) * size; bytes > most {
+	if bytes := int64(shape.Rows()) * int64(shape.HeadDim*shape.Format.Type(b.opt.Act).Size()); bytes > most {
 		return ops.Cache{}, fmt.Errorf("kernels: a cache with %d bytes of keys a layer, want at most %d", bytes, most)
 	}
 	switch shape.Format {
